@@ -1,0 +1,1 @@
+//! Portcullis as a proxy-wasm filter.
