@@ -1,0 +1,488 @@
+//! Every section of the configuration as the operator writes it. `policy` compiles them.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::document::{Node, Problems, kind};
+use super::section::{Definitions, OneOrMany, Read};
+use super::units::{Rate, Size, Span};
+use crate::{section, words};
+
+words! {
+    /// What happens when a check refuses a request.
+    pub enum Mode {
+        /// The request is refused.
+        Enforce = "enforce",
+        /// The refusal is counted and logged, and the request goes on.
+        Monitor = "monitor",
+    }
+}
+
+words! {
+    /// What happens to a request that no rule matches.
+    pub enum Unmatched {
+        /// It is answered with 404.
+        Deny = "deny",
+        /// `defaults.policy` applies to it.
+        Policy = "policy",
+    }
+}
+
+words! {
+    /// A rule's short answer to everybody.
+    pub enum Allow {
+        /// Nobody has to identify; the other checks of the rule still apply.
+        Public = "public",
+        /// Nobody may pass: 403.
+        Nobody = "nobody",
+    }
+}
+
+words! {
+    /// What happens when the host or our own code fails, not the client.
+    pub enum OnError {
+        /// The request is refused.
+        Deny = "deny",
+        /// The request goes on, counted.
+        Allow = "allow",
+    }
+}
+
+words! {
+    /// Whether the service gets the client's credential.
+    pub enum ForwardToken {
+        /// The credential goes on as it came.
+        Keep = "keep",
+        /// The credential is removed before the request goes on.
+        Strip = "strip",
+    }
+}
+
+words! {
+    /// A set of claim rules that a standard names.
+    pub enum Profile {
+        /// RFC 9068: `typ` is `at+jwt`; `iss`, `exp`, `aud`, `sub`, `client_id`, `iat` and `jti` are required.
+        Rfc9068 = "rfc9068",
+    }
+}
+
+section! {
+    /// The configuration of the filter.
+    pub struct Config {
+        /// Version of the configuration's form. This module reads version 1.
+        version: u64,
+        /// `monitor` counts and logs what would be refused, and refuses nothing.
+        mode: Mode = "enforce",
+        /// Who vouches for callers, by name.
+        providers: BTreeMap<String, ProviderSection>,
+        /// Limits that rules can name, shared by all workers.
+        limits: BTreeMap<String, LimitSection>,
+        /// Named bundles of requirements that rules use.
+        policies: BTreeMap<String, PolicySection>,
+        /// What holds where a rule says nothing.
+        defaults: DefaultsSection = {},
+        /// The rules; the first that matches a request applies.
+        rules: Vec<RuleSection>,
+        /// How refusals are worded.
+        answers: AnswersSection = {},
+        /// Request headers that only the gateway may set, beside those named by `forward`: always removed from what a client sends.
+        identity_headers: Vec<String>,
+        /// The greatest number of requests per worker that wait for a key set at the same time.
+        max_waiting: u64 = 256,
+        /// How long a request waits for a first key set before it is answered with 503.
+        max_wait: Span = "5s",
+    }
+}
+
+section! {
+    /// A provider of identities: issuer of JSON Web Tokens (RFC 7519).
+    pub struct ProviderSection {
+        /// The exact `iss` of its tokens (RFC 7519, 4.1.1).
+        issuer: Option<String>,
+        /// Accepted audiences: a token's `aud` must hold one of them (RFC 7519, 4.1.3).
+        audiences: OneOrMany<String>,
+        /// Accepted algorithms (RFC 7518, 3.1). Never taken from the token (RFC 8725, 3.1).
+        algorithms: Vec<String>,
+        /// Accepted `typ` headers, without the prefix `application/` (RFC 8725, 3.11). A token without `typ` counts as `JWT`.
+        token_types: Vec<String> = ["JWT", "at+jwt"],
+        /// Where the keys come from.
+        jwks: JwksSection,
+        /// Rules about claims.
+        claims: ClaimsSection = {},
+        /// A set of claim rules that a standard names.
+        profile: Option<Profile>,
+        /// Where a request may carry the token.
+        token_from: Vec<TokenSourceSection> = [{"header": "authorization", "scheme": "Bearer"}],
+        /// The longest accepted token.
+        max_token_size: Size = "8KiB",
+        /// What the service receives.
+        forward: ForwardSection = {},
+    }
+}
+
+section! {
+    /// Where a provider's key set (JWKS, RFC 7517) comes from: a `cluster`, or `inline`, or an environment variable.
+    pub struct JwksSection {
+        /// The Envoy cluster that serves the key set.
+        cluster: Option<String>,
+        /// The key set's path on that cluster.
+        path: Option<String>,
+        /// The `:authority` of the fetch; the cluster's name unless said otherwise.
+        authority: Option<String>,
+        /// The key set itself: an object with `keys`.
+        inline: Option<Value>,
+        /// Name of the VM's environment variable that holds the key set, or the secret of an HS256 provider.
+        env: Option<String>,
+        /// How long a fetched key set is used before it is fetched anew; a shorter `Cache-Control: max-age` wins.
+        refresh: Span = "5m",
+        /// How long the last good key set serves while the provider cannot be reached.
+        keep_stale: Span = "1h",
+        /// The least time between two fetches that unknown key ids cause.
+        unknown_kid_cooldown: Span = "30s",
+        /// How long one fetch may take.
+        timeout: Span = "5s",
+    }
+}
+
+section! {
+    /// Rules about a token's claims.
+    pub struct ClaimsSection {
+        /// Claims that must be present. `exp` is required without being named here.
+        require: Vec<String>,
+        /// Whether a token without `exp` is refused.
+        require_exp: bool = true,
+        /// The greatest age by `iat`, which is then required.
+        max_age: Option<Span>,
+        /// Allowed drift between the issuer's clock and the gateway's, for `exp`, `nbf` and `iat`.
+        leeway: Span = "30s",
+    }
+}
+
+section! {
+    /// A place where a request may carry a token: one of `header`, `cookie` and `query`.
+    pub struct TokenSourceSection {
+        /// Name of a header.
+        header: Option<String>,
+        /// The word before the token in that header (RFC 9110, 11.4), as in `Bearer`.
+        scheme: Option<String>,
+        /// Name of a cookie.
+        cookie: Option<String>,
+        /// Name of a query parameter. URLs end up in logs: RFC 6750, 2.3 advises against it.
+        query: Option<String>,
+    }
+}
+
+section! {
+    /// What the service receives of a verified identity.
+    pub struct ForwardSection {
+        /// Whether the client's credential goes on to the service.
+        token: ForwardToken = "keep",
+        /// Headers set from claims: header name to claim path. What a client sends under these names is always removed.
+        headers: BTreeMap<String, String>,
+    }
+}
+
+section! {
+    /// A limit, counted exactly over all workers (GCRA).
+    pub struct LimitSection {
+        /// What is counted: one key part, a list of parts, or `{first_of: [...]}`.
+        key: KeySection,
+        /// Requests per window, such as `1000/min`.
+        rate: Rate,
+        /// How many requests may come at once; the rate's number unless said otherwise.
+        burst: Option<u64>,
+        /// How many clients can be told apart at the same time. Shared memory is set by this.
+        capacity: u64 = 65536,
+        /// What happens while more clients than `capacity` are busy.
+        on_overflow: OverflowSection = "deny",
+        /// What happens if shared data cannot be used.
+        on_error: OnError = "deny",
+        /// `monitor` counts and logs what this limit would refuse.
+        mode: Option<Mode>,
+    }
+}
+
+words! {
+    /// What happens while a limit's table is full of busy clients.
+    pub enum OverflowSection {
+        /// Further clients are refused with 429.
+        Deny = "deny",
+        /// Further clients pass, counted.
+        Allow = "allow",
+        /// Further clients share one bucket of the same rate.
+        Shared = "shared",
+    }
+}
+
+/// What a limit counts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum KeySection {
+    /// All parts together are one key.
+    All(Vec<String>),
+    /// The first part that the request has is the key.
+    FirstOf(Vec<String>),
+}
+
+impl Read for KeySection {
+    fn read(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
+        match node.value {
+            Value::String(_) | Value::Array(_) => OneOrMany::read(node, problems).map(|parts| Self::All(parts.0)),
+            Value::Object(_) => {
+                let mut object = node.object(problems)?;
+                let parts: Option<Vec<String>> = object.field("first_of", None, problems);
+                object.refuse_unknown(problems);
+                let parts = parts?;
+                if parts.is_empty() {
+                    problems.add(node.path.clone(), "`first_of` names no key part");
+                    return None;
+                }
+                Some(Self::FirstOf(parts))
+            }
+            other => {
+                let problem = format!("expected a key part, a list of them or `first_of`, found {}", kind(other));
+                problems.add(node.path.clone(), problem);
+                None
+            }
+        }
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        definitions.refer("KeySection", |_| {
+            let part = json!({"type": "string", "examples": ["principal", "ip", "rule", "method", "header:x-tenant", "claim:plan"]});
+            json!({
+                "description": "What a limit counts: one part, a list of parts that count together, or the first of several that the request has.",
+                "anyOf": [
+                    part,
+                    {"type": "array", "items": part},
+                    {"type": "object", "properties": {"first_of": {"type": "array", "items": part}}, "required": ["first_of"], "additionalProperties": false},
+                ],
+            })
+        })
+    }
+}
+
+section! {
+    /// Words that a token must or must not have among its scopes (`scope`, else `scp`). Whole words are compared.
+    pub struct ScopesSection {
+        /// Every one of these.
+        all: Vec<String>,
+        /// At least one of these.
+        any: Vec<String>,
+        /// None of these.
+        none: Vec<String>,
+    }
+}
+
+section! {
+    /// Rules about request headers.
+    pub struct HeadersSection {
+        /// Headers that a request must have: 400 without.
+        require: Vec<String>,
+        /// Headers that a request must not have: 400 with.
+        forbid: Vec<String>,
+        /// Headers removed before the request goes on.
+        remove: Vec<String>,
+        /// Headers set before the request goes on, replacing what the client sent.
+        set: BTreeMap<String, String>,
+    }
+}
+
+/// Whose word is needed: a provider's name, `{any: [...]}`, or a list that means the same.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequireSection {
+    /// The providers, of which one suffices.
+    pub any: Vec<String>,
+    /// Where they are written, for later problems.
+    pub path: String,
+}
+
+impl Read for RequireSection {
+    fn read(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
+        let any = match node.value {
+            Value::Object(_) => {
+                let mut object = node.object(problems)?;
+                let any: Option<Vec<String>> = object.field("any", None, problems);
+                object.refuse_unknown(problems);
+                any?
+            }
+            _ => OneOrMany::read(node, problems)?.0,
+        };
+        if any.is_empty() {
+            problems.add(node.path.clone(), "names no provider");
+            return None;
+        }
+        Some(Self { any, path: node.path.clone() })
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        definitions.refer("RequireSection", |_| {
+            let names = json!({"type": "array", "items": {"type": "string"}, "minItems": 1});
+            json!({
+                "description": "The providers, of which one must vouch for the caller.",
+                "anyOf": [
+                    {"type": "string"},
+                    names,
+                    {"type": "object", "properties": {"any": names}, "required": ["any"], "additionalProperties": false},
+                ],
+            })
+        })
+    }
+}
+
+section! {
+    /// What a request must fulfil. A field that is set replaces the one inherited by `extends` or `use`.
+    pub struct PolicySection {
+        /// The policy whose fields hold where this one sets none.
+        extends: Option<String>,
+        /// The provider that must vouch for the caller; one of several with `any`.
+        require: Option<RequireSection>,
+        /// Scopes that the token must have: 403 without.
+        scopes: Option<ScopesSection>,
+        /// Limits that apply, by name.
+        limits: Option<Vec<String>>,
+        /// Rules about request headers.
+        headers: Option<HeadersSection>,
+        /// `monitor` counts and logs what this policy would refuse.
+        mode: Option<Mode>,
+    }
+}
+
+section! {
+    /// What holds where a rule says nothing.
+    pub struct DefaultsSection {
+        /// The policy of rules without `use`.
+        policy: Option<String>,
+        /// What happens to a request that no rule matches.
+        unmatched: Unmatched = "deny",
+        /// Limits that apply to every request, beside those of its rule.
+        limits: Vec<String>,
+    }
+}
+
+section! {
+    /// A rule: a match and what applies. The first rule that matches decides.
+    pub struct RuleSection {
+        /// The rule's name in logs and counters; its number unless said otherwise.
+        name: Option<String>,
+        /// Which requests the rule is about. An empty match takes every request.
+        r#match: MatchSection,
+        /// `public`: nobody has to identify. `nobody`: everybody is refused.
+        allow: Option<Allow>,
+        /// The policy that applies.
+        r#use: Option<String>,
+        ..policy: PolicySection
+    }
+}
+
+section! {
+    /// Which requests a rule is about: all conditions must hold.
+    pub struct MatchSection {
+        /// The path: exact, or with `*` (one segment), `{name}` (one captured segment) and a final `**` (the rest).
+        path: Option<String>,
+        /// The path's beginning, ending at a segment.
+        prefix: Option<String>,
+        /// A regular expression that matches the whole path (linear time).
+        regex: Option<String>,
+        /// The host: exact, or `*.example.com`.
+        host: Option<String>,
+        /// The methods; every one unless said otherwise.
+        methods: Option<OneOrMany<String>>,
+        /// Conditions on headers: name to exact value, or `*` for any value.
+        headers: BTreeMap<String, String>,
+    }
+}
+
+section! {
+    /// How refusals are worded.
+    pub struct AnswersSection {
+        /// The `realm` of challenges (RFC 9110, 11.5).
+        realm: String = "portcullis",
+        /// What stands before the reason code in the `type` of a problem document (RFC 9457, 3.1.1).
+        type_base: String = "urn:portcullis:reason:",
+    }
+}
+
+/// The JSON Schema (draft 2020-12) of the whole configuration.
+pub fn json_schema() -> Value {
+    let mut definitions = Definitions::default();
+    let root = Config::schema(&mut definitions);
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Portcullis configuration",
+        "$ref": root.get("$ref").cloned().unwrap_or(Value::Null),
+        "$defs": definitions.0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(document: Value) -> (Option<Config>, Problems) {
+        let mut problems = Problems::default();
+        let config = Config::read(&Node::root(&document), &mut problems);
+        (config, problems)
+    }
+
+    fn problem_lines(document: Value) -> Vec<String> {
+        read(document).1.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_default_reads() {
+        let provider = json!({"audiences": "a", "algorithms": ["ES256"], "jwks": {}});
+        let limit = json!({"key": "ip", "rate": "1/s"});
+        let document = json!({
+            "version": 1,
+            "providers": {"p": provider},
+            "limits": {"l": limit},
+            "policies": {"q": {}},
+            "rules": [{"match": {}}],
+        });
+        let (config, problems) = read(document);
+        assert!(problems.is_empty(), "{problems}");
+        assert_eq!(config.unwrap().mode, Mode::Enforce);
+    }
+
+    #[test]
+    fn all_mistakes_come_at_once_with_path_and_hint() {
+        let lines = problem_lines(json!({
+            "version": "one",
+            "mode": "enforced",
+            "polices": {},
+            "limits": {"l": {"key": 7, "rate": "fast"}},
+            "rules": [{"match": {"path": 3, "method": "GET"}, "allow": "everybody"}],
+        }));
+        assert_eq!(
+            lines,
+            [
+                "version: \"one\" is not a whole number of 0 or more",
+                "mode: \"enforced\" is not known here; did you mean \"enforce\"?",
+                "limits.l.key: expected a key part, a list of them or `first_of`, found a number",
+                "limits.l.rate: \"fast\" is not a rate; write `1000/min`, `10/s` or `5/30s`",
+                "rules[0].match.path: expected text, found a number",
+                "rules[0].match.method: unknown field; did you mean \"methods\"?",
+                "rules[0].allow: \"everybody\" is not known here; one of \"public\", \"nobody\"",
+                "polices: unknown field; did you mean \"policies\"?",
+            ]
+        );
+    }
+
+    #[test]
+    fn numbers_of_a_struct_arrive_as_doubles() {
+        let (config, problems) = read(json!({"version": 1.0, "max_waiting": "300"}));
+        assert!(problems.is_empty(), "{problems}");
+        assert_eq!(config.unwrap().max_waiting, 300);
+    }
+
+    #[test]
+    fn the_json_schema_describes_every_section_and_refuses_unknown_fields() {
+        let schema = json_schema();
+        let rule = &schema["$defs"]["RuleSection"];
+        assert_eq!(rule["additionalProperties"], json!(false));
+        assert_eq!(rule["required"], json!(["match"]));
+        assert!(rule["properties"]["use"]["description"].as_str().unwrap().contains("policy"));
+        assert!(rule["properties"]["scopes"].is_object(), "shared fields of a policy belong to the rule too");
+    }
+}
