@@ -5,6 +5,7 @@
 //! small ports of [`ports`]. `filter/README.md` has the map and the walk of a request.
 #![forbid(unsafe_code)]
 
+pub mod answer;
 pub mod config;
 pub mod ports;
 pub mod time;

@@ -1,0 +1,167 @@
+//! A refusal, and the answer that the client gets for it.
+
+use serde_json::json;
+
+use super::reason::{BearerError, Reason};
+
+/// A refused request: the reason, and what the answer needs beyond it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// The reason.
+    pub reason: Reason,
+    /// For the log only: what exactly was wrong. Never a token or a payload.
+    pub detail: String,
+    /// The scopes that would suffice, for the challenge (RFC 6750, section 3).
+    pub scope: Option<String>,
+    /// Whole seconds until a retry makes sense (RFC 9110, 10.2.3).
+    pub retry_after: Option<u64>,
+    /// Further headers of the answer, such as `ratelimit`.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl Denial {
+    /// A refusal for `reason`, with a detail for the log.
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into(), scope: None, retry_after: None, headers: Vec::new() }
+    }
+
+    /// The same refusal with `Retry-After`.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// The same refusal naming the scopes that would suffice.
+    #[must_use]
+    pub fn scope(mut self, scope: impl Into<String>) -> Self {
+        self.scope = Some(scope.into());
+        self
+    }
+}
+
+/// The answer to a refused request, ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Header lines.
+    pub headers: Vec<(&'static str, String)>,
+    /// The problem document (RFC 9457).
+    pub body: String,
+    /// `%RESPONSE_CODE_DETAILS%` of Envoy's access log: `portcullis_<reason>`.
+    pub details: String,
+}
+
+impl Answer {
+    /// The answer for `denial`. `realm` and `type_base` come from the configuration; `request_id` is the proxy's.
+    pub fn new(denial: &Denial, realm: &str, type_base: &str, request_id: Option<&str>) -> Self {
+        let reason = denial.reason;
+        let mut headers = vec![
+            ("content-type", "application/problem+json".to_owned()),
+            // A refusal is about this caller and this moment; no cache may keep it.
+            ("cache-control", "no-store".to_owned()),
+        ];
+        if let Some(challenge) = challenge(denial, realm) {
+            headers.push(("www-authenticate", challenge));
+        }
+        if let Some(seconds) = denial.retry_after {
+            headers.push(("retry-after", seconds.to_string()));
+        }
+        headers.extend(denial.headers.iter().cloned());
+        let mut problem = json!({
+            "type": format!("{type_base}{}", reason.code()),
+            "title": reason.title(),
+            "status": reason.status(),
+            "detail": reason.description(),
+            "reason": reason.code(),
+        });
+        if let (Some(id), Some(members)) = (request_id, problem.as_object_mut()) {
+            members.insert("request_id".to_owned(), id.into());
+        }
+        Self { status: reason.status(), headers, body: problem.to_string(), details: format!("portcullis_{reason}") }
+    }
+}
+
+/// The challenge of RFC 6750, section 3; no error attribute where no credential was sent.
+fn challenge(denial: &Denial, realm: &str) -> Option<String> {
+    let realm = quoted(realm);
+    let error = match denial.reason.bearer_error() {
+        BearerError::None => return None,
+        BearerError::Missing => return Some(format!("Bearer realm={realm}{}", scope_attribute(denial))),
+        BearerError::InvalidRequest => "invalid_request",
+        BearerError::InvalidToken => "invalid_token",
+        BearerError::InsufficientScope => "insufficient_scope",
+    };
+    let description = quoted(denial.reason.description());
+    let scope = scope_attribute(denial);
+    Some(format!("Bearer realm={realm}, error=\"{error}\", error_description={description}{scope}"))
+}
+
+fn scope_attribute(denial: &Denial) -> String {
+    denial.scope.as_deref().map(|scope| format!(", scope={}", quoted(scope))).unwrap_or_default()
+}
+
+/// `text` as a quoted-string (RFC 9110, 5.6.4); bytes that cannot stand in one are left out.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars().filter(|c| !c.is_control()) {
+        if matches!(c, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+        answer.headers.iter().find(|(n, _)| *n == name).map(|(_, value)| value.as_str())
+    }
+
+    fn answer(denial: &Denial) -> Answer {
+        Answer::new(denial, "demo", "urn:x:", Some("id-1"))
+    }
+
+    #[test]
+    fn a_missing_credential_gets_a_challenge_without_an_error() {
+        let answer = answer(&Denial::new(Reason::CredentialsMissing, ""));
+        assert_eq!((answer.status, header(&answer, "www-authenticate")), (401, Some("Bearer realm=\"demo\"")));
+    }
+
+    #[test]
+    fn an_insufficient_scope_is_named() {
+        let answer = answer(&Denial::new(Reason::ScopeInsufficient, "").scope("a b"));
+        let challenge = header(&answer, "www-authenticate").unwrap();
+        assert!(challenge.contains("error=\"insufficient_scope\""), "{challenge}");
+        assert!(challenge.ends_with("scope=\"a b\""), "{challenge}");
+    }
+
+    #[test]
+    fn the_detail_for_the_log_never_reaches_the_client() {
+        let answer = answer(&Denial::new(Reason::TokenKeyUnknown, "kid abc of provider corp"));
+        let shown = format!("{answer:?}");
+        assert!(!shown.contains("corp") && !shown.contains("abc"), "{shown}");
+    }
+
+    #[test]
+    fn the_problem_document_holds_type_reason_and_request_id() {
+        let answer = answer(&Denial::new(Reason::LimitExceeded, "").retry_after(7));
+        let problem: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(problem["type"], "urn:x:limit_exceeded");
+        assert_eq!(problem["request_id"], "id-1");
+        assert_eq!(header(&answer, "retry-after"), Some("7"));
+        assert_eq!(header(&answer, "www-authenticate"), None);
+    }
+
+    #[test]
+    fn a_quote_in_the_realm_cannot_break_out() {
+        let answer = Answer::new(&Denial::new(Reason::CredentialsMissing, ""), "a\" b=\"\r\nc", "", None);
+        assert_eq!(header(&answer, "www-authenticate"), Some("Bearer realm=\"a\\\" b=\\\"c\""));
+    }
+}

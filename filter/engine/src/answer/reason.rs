@@ -1,0 +1,220 @@
+//! Every reason for a refusal, in one table: code, status, and the words for the client.
+
+use std::fmt;
+
+/// The RFC 6750 (section 3.1) or DPoP error that belongs to a reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BearerError {
+    /// No challenge belongs to this reason.
+    None,
+    /// A challenge without an error: nothing was sent.
+    Missing,
+    /// `invalid_request`.
+    InvalidRequest,
+    /// `invalid_token`.
+    InvalidToken,
+    /// `insufficient_scope`.
+    InsufficientScope,
+}
+
+macro_rules! reasons {
+    ($( $(#[doc = $doc:literal])* $variant:ident = $code:literal, $status:literal, $bearer:ident, $says:literal; )*) => {
+        /// Why a request was refused (or `Ok`, why it was not). The code is stable: dashboards and clients rely on it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Reason { $( $(#[doc = $doc])* $variant, )* }
+
+        impl Reason {
+            /// Every reason, in the order of the table.
+            pub const ALL: &'static [Reason] = &[$(Reason::$variant),*];
+
+            /// The stable code, as in logs, counters and problem documents.
+            pub const fn code(self) -> &'static str {
+                match self { $( Self::$variant => $code, )* }
+            }
+
+            /// The HTTP status of the answer.
+            pub const fn status(self) -> u16 {
+                match self { $( Self::$variant => $status, )* }
+            }
+
+            /// The RFC 6750 error that the challenge carries.
+            pub const fn bearer_error(self) -> BearerError {
+                match self { $( Self::$variant => BearerError::$bearer, )* }
+            }
+
+            /// What the client is told. It tells nothing about the inside.
+            pub const fn description(self) -> &'static str {
+                match self { $( Self::$variant => $says, )* }
+            }
+
+            /// What the operator should know, for the reference.
+            pub fn doc(self) -> String {
+                match self { $( Self::$variant => $crate::config::section::doc_text(&[$($doc),*]), )* }
+            }
+
+            /// The reason with this code.
+            pub fn from_code(code: &str) -> Option<Self> {
+                match code { $( $code => Some(Self::$variant), )* _ => None }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The request passed.
+    Ok = "ok", 200, None, "ok";
+    /// The request head could not be read: pseudo-headers missing, repeated or not valid.
+    RequestMalformed = "request_malformed", 400, None, "the request is malformed";
+    /// A header holds control bytes, or a header that may come once came more often.
+    HeaderMalformed = "header_malformed", 400, None, "a header is malformed";
+    /// `:authority` and `host` name different hosts.
+    HostMismatch = "host_mismatch", 400, None, "the request names two hosts";
+    /// The path holds an encoded or a raw backslash.
+    PathBackslash = "path_backslash", 400, None, "the path is ambiguous";
+    /// The path holds `%2F`.
+    PathEncodedSlash = "path_encoded_slash", 400, None, "the path is ambiguous";
+    /// The path holds `.` or `..` as a segment, plain or encoded.
+    PathDotSegment = "path_dot_segment", 400, None, "the path is ambiguous";
+    /// The path holds `;` parameters.
+    PathParameters = "path_parameters", 400, None, "the path is ambiguous";
+    /// The path is percent-encoded twice.
+    PathDoubleEncoded = "path_double_encoded", 400, None, "the path is ambiguous";
+    /// The path holds control bytes, plain or encoded.
+    PathControlByte = "path_control_byte", 400, None, "the path is ambiguous";
+    /// The path holds `%` without two hexadecimal digits.
+    PathBadEscape = "path_bad_escape", 400, None, "the path is malformed";
+    /// The decoded path is no valid UTF-8, or an overlong form.
+    PathBadUtf8 = "path_bad_utf8", 400, None, "the path is ambiguous";
+    /// The path holds two slashes in a row.
+    PathEmptySegment = "path_empty_segment", 400, None, "the path is ambiguous";
+    /// The request target holds a fragment.
+    PathFragment = "path_fragment", 400, None, "the path is malformed";
+    /// The path is longer than 8 KiB.
+    PathTooLong = "path_too_long", 414, None, "the path is too long";
+    /// The request target is not a path: absolute form, or `*` with another method than OPTIONS.
+    TargetForm = "target_form", 400, None, "the request target is not a path";
+    /// A header that the rule requires is missing.
+    HeaderMissing = "header_missing", 400, None, "a required header is missing";
+    /// The request has a header that the rule forbids.
+    HeaderForbidden = "header_forbidden", 400, None, "a header is not allowed here";
+    /// No rule matches the request.
+    RouteUnmatched = "route_unmatched", 404, None, "not found";
+    /// The rule lets nobody pass (`allow: nobody`).
+    RuleDenied = "rule_denied", 403, None, "access is denied";
+    /// The route's metadata names a policy that the configuration does not have.
+    RoutePolicyUnknown = "route_policy_unknown", 500, None, "the gateway is misconfigured";
+    /// The request carries no credential.
+    CredentialsMissing = "credentials_missing", 401, Missing, "credentials are required";
+    /// The credential is not of the form that its scheme asks for.
+    CredentialsMalformed = "credentials_malformed", 400, InvalidRequest, "the credentials are malformed";
+    /// The request carries more than one credential (RFC 6750, 2).
+    CredentialsMultiple = "credentials_multiple", 400, InvalidRequest, "more than one credential was sent";
+    /// The token is no compact JWS of the strict form, or its JSON is not well-formed.
+    TokenMalformed = "token_malformed", 401, InvalidToken, "the token is malformed";
+    /// The token is longer than `max_token_size`.
+    TokenTooLarge = "token_too_large", 401, InvalidToken, "the token is too large";
+    /// The token is encrypted (JWE), which no provider accepts.
+    TokenEncrypted = "token_encrypted", 401, InvalidToken, "encrypted tokens are not accepted";
+    /// The token's `alg` is not among the provider's `algorithms`.
+    TokenAlgorithmRefused = "token_algorithm_refused", 401, InvalidToken, "the token's algorithm is not accepted";
+    /// The token's `typ` is not among the provider's `token_types`.
+    TokenTypeRefused = "token_type_refused", 401, InvalidToken, "the token's type is not accepted";
+    /// The token has a `crit` header: there is no extension that this gateway understands (RFC 7515, 4.1.11).
+    TokenHeaderCritical = "token_header_critical", 401, InvalidToken, "the token uses an extension that is not understood";
+    /// The provider's key set has no key for this token.
+    TokenKeyUnknown = "token_key_unknown", 401, InvalidToken, "the token's key is not known";
+    /// Several keys of the provider could have signed this token.
+    TokenKeyAmbiguous = "token_key_ambiguous", 401, InvalidToken, "the token's key is not known";
+    /// The signature does not verify.
+    TokenSignatureInvalid = "token_signature_invalid", 401, InvalidToken, "the token's signature is not valid";
+    /// `exp` plus leeway has passed.
+    TokenExpired = "token_expired", 401, InvalidToken, "the token has expired";
+    /// `nbf` minus leeway has not come yet.
+    TokenNotYetValid = "token_not_yet_valid", 401, InvalidToken, "the token is not valid yet";
+    /// `iat` lies in the future, beyond leeway.
+    TokenIssuedInFuture = "token_issued_in_future", 401, InvalidToken, "the token is not valid yet";
+    /// The token is older than `max_age`.
+    TokenTooOld = "token_too_old", 401, InvalidToken, "the token is too old";
+    /// `iss` is not that of a provider that this rule accepts.
+    TokenIssuerRefused = "token_issuer_refused", 401, InvalidToken, "the token's issuer is not accepted";
+    /// `aud` holds none of the provider's audiences.
+    TokenAudienceRefused = "token_audience_refused", 401, InvalidToken, "the token is meant for another audience";
+    /// A required claim is missing.
+    TokenClaimMissing = "token_claim_missing", 401, InvalidToken, "the token lacks a required claim";
+    /// A claim is not of the type that RFC 7519 asks for.
+    TokenClaimMalformed = "token_claim_malformed", 401, InvalidToken, "a claim of the token is malformed";
+    /// The provider's key set cannot be had, and no good one is left.
+    KeysUnavailable = "keys_unavailable", 503, None, "the identity provider cannot be reached";
+    /// Too many requests wait for the key set already.
+    KeysWaitersFull = "keys_waiters_full", 503, None, "the identity provider cannot be reached";
+    /// The token lacks a scope.
+    ScopeInsufficient = "scope_insufficient", 403, InsufficientScope, "the token lacks a required scope";
+    /// A limit is used up.
+    LimitExceeded = "limit_exceeded", 429, None, "too many requests";
+    /// A limit's table is full of busy clients (`on_overflow`).
+    LimitOverflow = "limit_overflow", 429, None, "too many requests";
+    /// Shared data cannot be used, or another worker won every try (`on_error`).
+    LimitUnavailable = "limit_unavailable", 503, None, "the gateway is overloaded";
+    /// The gateway failed inside. It is a defect of ours: please report it.
+    Internal = "internal", 500, None, "the gateway failed";
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl Reason {
+    /// The short title of the status, for problem documents (RFC 9457, 3.1.3).
+    pub const fn title(self) -> &'static str {
+        match self.status() {
+            200 => "OK",
+            400 => "Bad Request",
+            401 => "Unauthorized",
+            403 => "Forbidden",
+            404 => "Not Found",
+            413 => "Content Too Large",
+            414 => "URI Too Long",
+            415 => "Unsupported Media Type",
+            429 => "Too Many Requests",
+            503 => "Service Unavailable",
+            _ => "Internal Server Error",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_read_back() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_code(reason.code()), Some(*reason));
+            assert!(reason.code().bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
+        }
+    }
+
+    #[test]
+    fn every_401_carries_a_challenge() {
+        for reason in Reason::ALL.iter().filter(|reason| reason.status() == 401) {
+            assert_ne!(reason.bearer_error(), BearerError::None, "{reason} (RFC 9110, 15.5.2)");
+        }
+    }
+
+    #[test]
+    fn every_status_has_its_own_title() {
+        for reason in Reason::ALL.iter().filter(|reason| reason.status() != 500) {
+            assert_ne!(reason.title(), "Internal Server Error", "{reason}");
+        }
+    }
+
+    #[test]
+    fn descriptions_fit_into_a_quoted_string() {
+        for reason in Reason::ALL {
+            assert!(reason.description().bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"' && b != b'\\'));
+        }
+    }
+}
