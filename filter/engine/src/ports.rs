@@ -2,6 +2,7 @@
 //!
 //! `filter/wasm` implements them on proxy-wasm, tests and the command line tool on plain memory.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 /// A value's version in the [`SharedStore`], for compare-and-set. A new one at every write.
@@ -92,6 +93,26 @@ impl HostSignatures for SoftwareOnly {
     fn verify(&self, _: HostScheme, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
         None
     }
+}
+
+/// What the proxy knows about a request beside its head. Every question costs a call to the host: ask once, and late.
+pub trait Attributes {
+    /// The address of the client, as the proxy sees it after its own `x-forwarded-for` rules.
+    fn source_address(&self) -> Option<IpAddr>;
+
+    /// The policy that the matched route's metadata names (`filter_metadata.portcullis.policy`).
+    fn route_policy(&self) -> Option<Vec<u8>>;
+}
+
+/// The ports that the walk of a request needs.
+#[derive(Clone, Copy)]
+pub struct Ports<'a> {
+    /// Data that all workers share.
+    pub store: &'a dyn SharedStore,
+    /// The host's native signature verification.
+    pub signatures: &'a dyn HostSignatures,
+    /// What the proxy knows about the request.
+    pub attributes: &'a dyn Attributes,
 }
 
 pub mod memory {

@@ -1,0 +1,131 @@
+//! The audit event: one JSON line per refusal, with the field names of the Elastic Common Schema.
+//!
+//! It never holds a token, a header value or a query string.
+
+use std::net::IpAddr;
+
+use serde_json::{Map, Value};
+
+use crate::answer::Denial;
+use crate::counters::Verdict;
+use crate::time::UnixNanos;
+
+/// What is known about a refused request.
+#[derive(Debug, Clone, Copy)]
+pub struct Event<'a> {
+    /// When it was decided.
+    pub now: UnixNanos,
+    /// What was decided.
+    pub denial: &'a Denial,
+    /// Whether the request was stopped, or only would have been.
+    pub verdict: Verdict,
+    /// The rule's name.
+    pub rule: &'a str,
+    /// The method, if the head could be read.
+    pub method: Option<&'a str>,
+    /// The path without its query.
+    pub path: Option<&'a str>,
+    /// The client's address.
+    pub client: Option<IpAddr>,
+    /// The verified subject.
+    pub subject: Option<&'a str>,
+    /// The provider that vouched for the subject.
+    pub provider: Option<&'a str>,
+    /// The proxy's request id.
+    pub request_id: Option<&'a str>,
+}
+
+/// The longest text of a client that an event holds, in characters.
+const MAX_TEXT: usize = 256;
+
+impl Event<'_> {
+    /// The event as one line of JSON.
+    pub fn to_line(&self) -> String {
+        let mut event = Map::new();
+        let mut text = |name: &str, value: Option<&str>| {
+            if let Some(value) = value {
+                event.insert(name.to_owned(), Value::String(shortened(value)));
+            }
+        };
+        text("@timestamp", Some(&timestamp(self.now)));
+        text("event.kind", Some("event"));
+        text("event.action", Some(if self.verdict == Verdict::Denied { "request_denied" } else { "request_monitored" }));
+        text("event.reason", Some(self.denial.reason.code()));
+        text("rule.name", Some(self.rule));
+        text("http.request.method", self.method);
+        text("url.path", self.path);
+        text("source.ip", self.client.map(|ip| ip.to_string()).as_deref());
+        text("user.id", self.subject);
+        text("portcullis.provider", self.provider);
+        text("http.request.id", self.request_id);
+        text("message", Some(self.denial.detail.as_str()).filter(|detail| !detail.is_empty()));
+        event.insert("http.response.status_code".to_owned(), self.denial.reason.status().into());
+        Value::Object(event).to_string()
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_TEXT) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+    }
+}
+
+/// `now` as RFC 3339 with milliseconds.
+pub fn timestamp(now: UnixNanos) -> String {
+    let seconds = now.as_secs();
+    let millis = now.as_millis() % 1_000;
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    let (year, month, day) = civil(seconds / 86_400);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// Year, month and day of the Gregorian calendar, by days since 1970-01-01.
+fn civil(days: u64) -> (u64, u64, u64) {
+    // Counts from 0000-03-01, so that the leap day is the last of its year: 146,097 days make 400 years.
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::Reason;
+
+    #[test]
+    fn timestamps_are_rfc_3339() {
+        assert_eq!(timestamp(UnixNanos(0)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(timestamp(UnixNanos(1_709_251_199_999_000_000)), "2024-02-29T23:59:59.999Z");
+        assert_eq!(timestamp(UnixNanos::from_secs(1_795_305_600)), "2026-11-22T00:00:00.000Z");
+    }
+
+    #[test]
+    fn an_event_is_one_line_even_for_hostile_text() {
+        let denial = Denial::new(Reason::PathControlByte, "a\nb");
+        let long = "\r\n\"x".repeat(400);
+        let event = Event {
+            now: UnixNanos(0),
+            denial: &denial,
+            verdict: Verdict::Denied,
+            rule: "none",
+            method: Some("GET"),
+            path: Some(&long),
+            client: None,
+            subject: None,
+            provider: None,
+            request_id: None,
+        };
+        let line = event.to_line();
+        assert!(!line.contains('\n') && !line.contains('\r'), "{line}");
+        assert!(line.len() < 2_000);
+        let parsed: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(parsed["event.reason"], "path_control_byte");
+    }
+}

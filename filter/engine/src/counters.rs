@@ -1,0 +1,107 @@
+//! What is counted, and under which name an operator finds it.
+//!
+//! Names carry their labels as `name.label.value.label.value`; the `stats_tags` of the reference `envoy.yaml` turn
+//! them into Prometheus labels. Every label comes from the configuration or from a fixed list: a client cannot make one.
+
+use crate::answer::Reason;
+
+/// How a decision ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Verdict {
+    /// The request passed.
+    Allowed,
+    /// The request was refused.
+    Denied,
+    /// The request would have been refused, but monitor mode let it pass.
+    Monitored,
+}
+
+impl Verdict {
+    /// The word in counters and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::Monitored => "monitored",
+        }
+    }
+}
+
+/// One counter; [`Counters::name`] gives its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CounterId {
+    /// `portcullis_decisions` by rule, reason and verdict. The rule is its index in the policy.
+    Decision(u16, Reason, Verdict),
+    /// Something that happened to a provider: `portcullis_provider_events` by provider and event.
+    Provider(u16, &'static str),
+    /// Something that happened to the verified-token cache: `portcullis_token_cache` by event.
+    TokenCache(&'static str),
+}
+
+/// The counts since the last flush.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pending: Vec<(CounterId, u64)>,
+}
+
+impl Counters {
+    /// Adds one.
+    pub fn add(&mut self, counter: CounterId) {
+        self.add_many(counter, 1);
+    }
+
+    /// Adds `count`.
+    pub fn add_many(&mut self, counter: CounterId, count: u64) {
+        if count > 0 {
+            self.pending.push((counter, count));
+        }
+    }
+
+    /// Whether anything was counted since the last flush.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// The counts since the last flush; keeps its memory for the next ones.
+    pub fn take_into(&mut self, out: &mut Vec<(CounterId, u64)>) {
+        out.clear();
+        std::mem::swap(&mut self.pending, out);
+    }
+}
+
+impl CounterId {
+    /// The counter's name, with the labels of rules and providers looked up by their index.
+    pub fn name<'a>(
+        self,
+        rule: impl FnOnce(u16) -> Option<&'a str>,
+        provider: impl FnOnce(u16) -> Option<&'a str>,
+    ) -> String {
+        const UNKNOWN: &str = "none";
+        match self {
+            Self::Decision(index, reason, verdict) => format!(
+                "portcullis_decisions.rule.{}.reason.{reason}.verdict.{}",
+                rule(index).unwrap_or(UNKNOWN),
+                verdict.as_str()
+            ),
+            Self::Provider(index, event) => {
+                format!("portcullis_provider_events.provider.{}.event.{event}", provider(index).unwrap_or(UNKNOWN))
+            }
+            Self::TokenCache(event) => format!("portcullis_token_cache.event.{event}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_carry_their_labels() {
+        let counter = CounterId::Decision(3, Reason::TokenExpired, Verdict::Denied);
+        assert_eq!(
+            counter.name(|index| (index == 3).then_some("orders"), |_| None),
+            "portcullis_decisions.rule.orders.reason.token_expired.verdict.denied"
+        );
+    }
+}

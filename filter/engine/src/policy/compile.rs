@@ -1,0 +1,398 @@
+//! From sections to a policy: names resolved, inheritance flattened, every contradiction reported.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::Value;
+
+use crate::config::document::member_path;
+use crate::config::schema::{
+    Allow, Config, HeadersSection, MatchSection, Mode, PolicySection, RuleSection, ScopesSection, Unmatched,
+};
+use crate::config::{Node, Problems, Read};
+use crate::matching::{Match, RuleIndex};
+use crate::scopes::Scopes;
+use crate::strict_json;
+
+use super::{Environment, HeaderRules, Limit, Policy, Provider, Rule, Who};
+
+/// How deeply a configuration may nest.
+const MAX_DEPTH: usize = 32;
+
+/// Counters address rules by 16 bits, and a few entries are ours.
+const MAX_RULES: usize = 60_000;
+
+/// Reads and checks a configuration.
+pub fn from_json(json: &[u8], environment: Environment<'_>) -> Result<Policy, Problems> {
+    let mut problems = Problems::default();
+    if json.trim_ascii().is_empty() {
+        problems.add_with_hint("", "there is no configuration", "set `configuration` of the filter; see the reference");
+        return Err(problems);
+    }
+    match strict_json::parse_value(json, MAX_DEPTH) {
+        Ok(document) => from_value(&document, environment),
+        Err(error) => {
+            problems.add("", format!("is no well-formed JSON: {error}"));
+            Err(problems)
+        }
+    }
+}
+
+fn from_value(document: &Value, environment: Environment<'_>) -> Result<Policy, Problems> {
+    let mut problems = Problems::default();
+    let config = Config::read(&Node::root(document), &mut problems);
+    let policy = config.and_then(|config| Compiler::new(&config, &mut problems).compile(environment));
+    match policy {
+        Some(policy) if problems.is_empty() => Ok(policy),
+        _ => Err(problems),
+    }
+}
+
+/// A header's name in lower case, if it is one (RFC 9110, 5.1) and not the proxy's own.
+pub fn header_name(at: &str, name: &str, problems: &mut Problems) -> Option<String> {
+    let lower = name.to_ascii_lowercase();
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if lower.is_empty() || !lower.bytes().all(token) {
+        problems.add(at, format!("{name:?} is no header name"));
+        return None;
+    }
+    Some(lower)
+}
+
+struct Compiler<'a> {
+    config: &'a Config,
+    problems: &'a mut Problems,
+    provider_names: HashMap<&'a str, usize>,
+    limit_names: HashMap<&'a str, usize>,
+}
+
+impl<'a> Compiler<'a> {
+    fn new(config: &'a Config, problems: &'a mut Problems) -> Self {
+        let numbered = |names: Vec<&'a String>| names.into_iter().enumerate().map(|(i, n)| (n.as_str(), i)).collect();
+        Self {
+            provider_names: numbered(config.providers.keys().collect()),
+            limit_names: numbered(config.limits.keys().collect()),
+            config,
+            problems,
+        }
+    }
+
+    fn compile(mut self, environment: Environment<'_>) -> Option<Policy> {
+        let config = self.config;
+        if config.version != 1 {
+            self.problems.add_with_hint("version", format!("{} is not known", config.version), "write `version: 1`");
+        }
+        self.check_names();
+        let mut key_set_sources = Vec::new();
+        let mut providers = Vec::new();
+        for (name, section) in &config.providers {
+            providers.push(Provider::compile(name, section, environment, &mut key_set_sources, self.problems));
+        }
+        let limits: Vec<Option<Limit>> = config
+            .limits
+            .iter()
+            .map(|(name, section)| Limit::compile(name, section, Mode::Enforce, self.problems))
+            .collect();
+        let flat = self.flatten_policies();
+        self.limits_exist("defaults.limits", &config.defaults.limits);
+        if let Some(name) = &config.defaults.policy
+            && !config.policies.contains_key(name)
+        {
+            let known = config.policies.keys().map(String::as_str);
+            self.problems.add_unknown_name("defaults.policy", "policy", name, known);
+        }
+        if config.rules.len() > MAX_RULES {
+            self.problems.add("rules", format!("there are more than {MAX_RULES}"));
+            return None;
+        }
+        let mut rules = Vec::new();
+        let mut matches = Vec::new();
+        let mut labels = HashMap::new();
+        for (index, section) in config.rules.iter().enumerate() {
+            let path = format!("rules[{index}]");
+            matches.push(self.compile_match(&member_path(&path, "match"), &section.r#match));
+            let label = self.rule_label(&path, index, section, &mut labels);
+            rules.push(self.compile_rule(&path, label, section, &flat, &limits));
+        }
+        let mut named = HashMap::new();
+        for (name, section) in &flat {
+            named.insert(name.clone(), rules.len());
+            let path = member_path("policies", name);
+            let label = format!("policy-{name}");
+            rules.push(self.compile_policy(&path, label, section, None, &limits));
+        }
+        let unmatched = match (config.defaults.unmatched, &config.defaults.policy) {
+            (Unmatched::Deny, _) => None,
+            (Unmatched::Policy, Some(name)) => {
+                let inherited = flat.get(name).cloned();
+                rules.push(inherited.and_then(|section| {
+                    self.compile_policy("defaults.policy", "unmatched".to_owned(), &section, None, &limits)
+                }));
+                Some(rules.len() - 1)
+            }
+            (Unmatched::Policy, None) => {
+                self.problems.add_with_hint("defaults.unmatched", "there is no default policy", "set `defaults.policy`");
+                None
+            }
+        };
+        let identity_headers = self.identity_headers(&providers);
+        Some(Policy {
+            mode: config.mode,
+            providers: providers.into_iter().collect::<Option<_>>()?,
+            limits: limits.into_iter().collect::<Option<_>>()?,
+            rules: rules.into_iter().collect::<Option<_>>()?,
+            index: RuleIndex::new(matches.into_iter().collect::<Option<_>>()?),
+            named,
+            unmatched,
+            key_set_sources,
+            identity_headers,
+            realm: config.answers.realm.clone(),
+            type_base: config.answers.type_base.clone(),
+            max_waiting: usize::try_from(config.max_waiting).unwrap_or(usize::MAX),
+            max_wait: config.max_wait.0,
+        })
+    }
+
+    /// Names stand in counters, logs and headers: they are plain words.
+    fn check_names(&mut self) {
+        let config = self.config;
+        let declared = (config.providers.keys().map(|name| ("providers", name)))
+            .chain(config.limits.keys().map(|name| ("limits", name)))
+            .chain(config.policies.keys().map(|name| ("policies", name)));
+        for (section, name) in declared {
+            if !is_plain_name(name) {
+                self.problems.add_with_hint(member_path(section, name), "is no plain name", PLAIN_NAME);
+            }
+        }
+    }
+
+    /// Every named policy with what it inherits.
+    fn flatten_policies(&mut self) -> BTreeMap<String, PolicySection> {
+        let config = self.config;
+        let mut flat = BTreeMap::new();
+        for (name, section) in &config.policies {
+            let mut merged = section.clone();
+            let mut line = vec![name.as_str()];
+            let mut next = section.extends.as_deref();
+            while let Some(base) = next {
+                let Some(base_section) = config.policies.get(base) else {
+                    // Reported once, where it is written.
+                    if line.len() == 1 {
+                        let at = member_path(&member_path("policies", name), "extends");
+                        let known = config.policies.keys().map(String::as_str);
+                        self.problems.add_unknown_name(at, "policy", base, known);
+                    }
+                    break;
+                };
+                if line.contains(&base) {
+                    let at = member_path(&member_path("policies", name), "extends");
+                    line.push(base);
+                    self.problems.add(at, format!("goes round in a circle: {}", line.join(" -> ")));
+                    break;
+                }
+                line.push(base);
+                inherit(&mut merged, base_section);
+                next = base_section.extends.as_deref();
+            }
+            flat.insert(name.clone(), merged);
+        }
+        flat
+    }
+
+    fn limits_exist(&mut self, at: &str, names: &[String]) {
+        for (index, name) in names.iter().enumerate() {
+            if !self.limit_names.contains_key(name.as_str()) {
+                let known = self.config.limits.keys().map(String::as_str);
+                self.problems.add_unknown_name(format!("{at}[{index}]"), "limit", name, known);
+            }
+        }
+    }
+
+    fn compile_match(&mut self, at: &str, section: &MatchSection) -> Option<Match> {
+        super::compile_match::compile(at, section, self.problems)
+    }
+
+    fn rule_label(
+        &mut self,
+        path: &str,
+        index: usize,
+        section: &RuleSection,
+        seen: &mut HashMap<String, usize>,
+    ) -> String {
+        let Some(name) = &section.name else { return index.to_string() };
+        let at = member_path(path, "name");
+        if !is_plain_name(name) {
+            self.problems.add_with_hint(at, format!("{name:?} is no plain name"), PLAIN_NAME);
+        } else if let Some(earlier) = seen.insert(name.clone(), index) {
+            self.problems.add(at, format!("{name:?} is the name of rules[{earlier}] already"));
+        }
+        name.clone()
+    }
+
+    fn compile_rule(
+        &mut self,
+        path: &str,
+        label: String,
+        section: &RuleSection,
+        flat: &BTreeMap<String, PolicySection>,
+        limits: &[Option<Limit>],
+    ) -> Option<Rule> {
+        let config = self.config;
+        let mut merged = section.policy.clone();
+        if merged.extends.is_some() {
+            self.problems.add_with_hint(member_path(path, "extends"), "belongs to a policy", "a rule has `use`");
+        }
+        let used = section.r#use.as_ref().map(|name| (member_path(path, "use"), name));
+        // A rule that speaks for everybody or nobody does not inherit the requirement of the default policy.
+        let inherits_default = section.allow.is_none();
+        let base = match used {
+            Some((at, name)) => match flat.get(name) {
+                Some(base) => Some(base),
+                None => {
+                    self.problems.add_unknown_name(at, "policy", name, config.policies.keys().map(String::as_str));
+                    return None;
+                }
+            },
+            None => config.defaults.policy.as_ref().filter(|_| inherits_default).and_then(|name| flat.get(name)),
+        };
+        if let Some(base) = base {
+            inherit(&mut merged, base);
+        }
+        if section.allow.is_some() && (section.policy.require.is_some() || section.policy.scopes.is_some()) {
+            self.problems.add_with_hint(
+                member_path(path, "allow"),
+                "contradicts `require` or `scopes`",
+                "either the rule says who may pass, or everybody (or nobody) may",
+            );
+        }
+        self.compile_policy(path, label, &merged, section.allow, limits)
+    }
+
+    fn compile_policy(
+        &mut self,
+        path: &str,
+        label: String,
+        section: &PolicySection,
+        allow: Option<Allow>,
+        limits: &[Option<Limit>],
+    ) -> Option<Rule> {
+        let config = self.config;
+        let who = match (allow, &section.require) {
+            (Some(Allow::Public), _) => Some(Who::Everybody),
+            (Some(Allow::Nobody), _) => Some(Who::Nobody),
+            (None, Some(require)) => {
+                let mut found = Vec::new();
+                for name in &require.any {
+                    match self.provider_names.get(name.as_str()) {
+                        Some(index) => found.push(*index),
+                        None => {
+                            let known = config.providers.keys().map(String::as_str);
+                            self.problems.add_unknown_name(require.path.clone(), "provider", name, known);
+                        }
+                    }
+                }
+                Some(Who::VouchedFor(found))
+            }
+            (None, None) => {
+                self.problems.add_with_hint(
+                    path,
+                    "does not say who may pass",
+                    "set `require`, `use` a policy that does, set `defaults.policy`, or write `allow: public`",
+                );
+                None
+            }
+        };
+        let names: Vec<&String> = section.limits.iter().flatten().collect();
+        if let Some(own) = &section.limits {
+            self.limits_exist(&member_path(path, "limits"), own);
+        }
+        let mut all: Vec<usize> = Vec::new();
+        for name in names.into_iter().chain(&config.defaults.limits) {
+            match self.limit_names.get(name.as_str()) {
+                Some(index) if !all.contains(index) => all.push(*index),
+                _ => {}
+            }
+        }
+        let needs_principal = |index: &usize| {
+            limits.get(*index).and_then(Option::as_ref).is_some_and(|limit| limit.key.needs_principal())
+        };
+        let (limits_by_principal, limits_by_address) = all.into_iter().partition(needs_principal);
+        let headers = self.header_rules(&member_path(path, "headers"), section.headers.as_ref());
+        Some(Rule {
+            label,
+            mode: section.mode.unwrap_or(config.mode),
+            who: who?,
+            scopes: section.scopes.as_ref().map(scopes).unwrap_or_default(),
+            limits_by_address,
+            limits_by_principal,
+            headers: headers?,
+        })
+    }
+
+    fn header_rules(&mut self, at: &str, section: Option<&HeadersSection>) -> Option<HeaderRules> {
+        let Some(section) = section else { return Some(HeaderRules::default()) };
+        let mut names = |field: &str, names: &[String]| -> Option<Vec<String>> {
+            let at = member_path(at, field);
+            let read: Vec<_> =
+                names.iter().map(|name| changeable_header(&at, name, field, self.problems)).collect();
+            read.into_iter().collect()
+        };
+        let require = names("require", &section.require);
+        let forbid = names("forbid", &section.forbid);
+        let remove = names("remove", &section.remove);
+        let mut set = Vec::new();
+        for (name, value) in &section.set {
+            let at = member_path(&member_path(at, "set"), name);
+            if !value.bytes().all(|b| b == b'\t' || (0x20..0x7f).contains(&b)) {
+                self.problems.add(at.clone(), "the value holds bytes that no header value may hold");
+            }
+            if let Some(name) = changeable_header(&at, name, "set", self.problems) {
+                set.push((name, value.clone()));
+            }
+        }
+        Some(HeaderRules { require: require?, forbid: forbid?, remove: remove?, set })
+    }
+
+    fn identity_headers(&mut self, providers: &[Option<Provider>]) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for (index, name) in self.config.identity_headers.iter().enumerate() {
+            names.extend(header_name(&format!("identity_headers[{index}]"), name, self.problems));
+        }
+        for provider in providers.iter().flatten() {
+            names.extend(provider.headers.iter().map(|(name, _)| name.clone()));
+        }
+        let mut names: Vec<String> = names.into_iter().map(|name| name.replace('_', "-")).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+const PLAIN_NAME: &str = "1 to 64 of the characters a-z, A-Z, 0-9, `_` and `-`";
+
+fn is_plain_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+/// A header that a rule may speak about. Pseudo-headers and framing belong to the proxy.
+fn changeable_header(at: &str, name: &str, field: &str, problems: &mut Problems) -> Option<String> {
+    const FRAMING: &[&str] = &["host", "content-length", "transfer-encoding", "connection", "upgrade", "te"];
+    let lower = header_name(at, name, problems)?;
+    if matches!(field, "set" | "remove") && FRAMING.contains(&lower.as_str()) {
+        problems.add(at, format!("{name:?} belongs to the proxy and cannot be changed"));
+        return None;
+    }
+    Some(lower)
+}
+
+/// Takes over from `base` what `section` does not set.
+fn inherit(section: &mut PolicySection, base: &PolicySection) {
+    section.require = section.require.take().or_else(|| base.require.clone());
+    section.scopes = section.scopes.take().or_else(|| base.scopes.clone());
+    section.limits = section.limits.take().or_else(|| base.limits.clone());
+    section.headers = section.headers.take().or_else(|| base.headers.clone());
+    section.mode = section.mode.or(base.mode);
+}
+
+fn scopes(section: &ScopesSection) -> Scopes {
+    Scopes { all: section.all.clone(), any: section.any.clone(), none: section.none.clone() }
+}

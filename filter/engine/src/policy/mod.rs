@@ -1,0 +1,84 @@
+//! The checked policy: what the configuration means, compiled once, with nothing left to validate.
+
+mod compile;
+mod limit;
+mod provider;
+mod rule;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::config::Problems;
+use crate::config::schema::Mode;
+use crate::key_sets::KeySetSource;
+use crate::matching::RuleIndex;
+
+pub use limit::{KeyPart, Limit, LimitKey, Overflow};
+pub use provider::{KeySource, Provider};
+pub use rule::{HeaderRules, Rule, Who};
+
+/// Looks up a variable of the VM's environment, where secrets come from.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// A checked configuration.
+#[derive(Debug)]
+pub struct Policy {
+    /// Whether refusals are carried out at all.
+    pub mode: Mode,
+    /// The providers.
+    pub providers: Vec<Provider>,
+    /// The limits.
+    pub limits: Vec<Limit>,
+    /// The rules, then one entry for each named policy (for routes that name it), then the one for unmatched requests.
+    pub rules: Vec<Rule>,
+    /// Finds the first rule that matches.
+    pub index: RuleIndex,
+    /// Where each named policy stands in `rules`.
+    pub named: HashMap<String, usize>,
+    /// What applies to a request that no rule matches; `None`: 404.
+    pub unmatched: Option<usize>,
+    /// Remote key sets, in the order in which providers refer to them.
+    pub key_set_sources: Vec<KeySetSource>,
+    /// Headers that only the gateway may set, sorted, lower-case with `-` for `_`.
+    pub identity_headers: Vec<String>,
+    /// The `realm` of challenges.
+    pub realm: String,
+    /// What stands before the reason code in a problem document's `type`.
+    pub type_base: String,
+    /// How many requests may wait for key sets at the same time.
+    pub max_waiting: usize,
+    /// How long a request may wait for a key set.
+    pub max_wait: Duration,
+}
+
+impl Policy {
+    /// Reads and checks a configuration: JSON text, as Envoy hands over a `google.protobuf.Struct`.
+    ///
+    /// # Errors
+    /// Every problem found, with its path.
+    pub fn from_json(json: &[u8], environment: Environment<'_>) -> Result<Rc<Self>, Problems> {
+        compile::from_json(json, environment).map(Rc::new)
+    }
+
+    /// Whether `name` (lower-case) is a header that only the gateway may set. `_` counts as `-`: some services read
+    /// them as the same.
+    pub fn is_identity_header(&self, name: &[u8]) -> bool {
+        self.identity_headers.iter().any(|identity| same_header(identity, name))
+    }
+
+    /// The name of the rule at `index`, for counters.
+    pub fn rule_label(&self, index: u16) -> Option<&str> {
+        self.rules.get(usize::from(index)).map(|rule| rule.label.as_str())
+    }
+
+    /// The name of the provider at `index`, for counters.
+    pub fn provider_label(&self, index: u16) -> Option<&str> {
+        self.providers.get(usize::from(index)).map(|provider| provider.name.as_str())
+    }
+}
+
+fn same_header(identity: &str, name: &[u8]) -> bool {
+    let fold = |b: u8| if b == b'_' { b'-' } else { b.to_ascii_lowercase() };
+    identity.len() == name.len() && identity.bytes().zip(name).all(|(a, b)| a == fold(*b))
+}

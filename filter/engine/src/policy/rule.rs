@@ -1,0 +1,47 @@
+//! A compiled rule.
+
+use crate::config::schema::Mode;
+use crate::scopes::Scopes;
+
+/// What applies to a request: who may pass, with which scopes, how often, with which headers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// The name in logs and counters.
+    pub label: String,
+    /// Whether refusals of this rule are carried out.
+    pub mode: Mode,
+    /// Who may pass.
+    pub who: Who,
+    /// The scopes that the token must have.
+    pub scopes: Scopes,
+    /// Limits that need no principal, by index; charged before credentials are read.
+    pub limits_by_address: Vec<usize>,
+    /// Limits that need the principal, by index.
+    pub limits_by_principal: Vec<usize>,
+    /// Rules about request headers.
+    pub headers: HeaderRules,
+}
+
+/// Who may pass a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// Everybody, without a credential.
+    Everybody,
+    /// Nobody.
+    Nobody,
+    /// Whoever one of these providers vouches for, by index.
+    VouchedFor(Vec<usize>),
+}
+
+/// Rules about request headers; all names lower-case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderRules {
+    /// Must be there.
+    pub require: Vec<String>,
+    /// Must not be there.
+    pub forbid: Vec<String>,
+    /// Removed before the request goes on.
+    pub remove: Vec<String>,
+    /// Set before the request goes on.
+    pub set: Vec<(String, String)>,
+}

@@ -1,0 +1,432 @@
+//! The walk of one request through the checks, cheap ones first.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::answer::{Answer, Denial, Reason};
+use crate::audit;
+use crate::config::schema::Mode;
+use crate::counters::{CounterId, Verdict};
+use crate::credentials::{self, Credential};
+use crate::engine::{Engine, HeaderChange, Passage};
+use crate::forward;
+use crate::http::{HeaderLookup as _, RequestHead, RequestPath};
+use crate::jwt::{KeySet, TokenError, UntrustedToken, VerifiedToken};
+use crate::key_sets::{Lookup, UnknownKid, WaitFor};
+use crate::limiter::Subject;
+use crate::policy::{KeySource, Policy, Provider, Rule, Who};
+use crate::ports::Ports;
+use crate::time::UnixNanos;
+
+/// What a request has behind it when it is judged again.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// The limits by address are charged already.
+    pub charged_by_address: bool,
+    /// Waiting was in vain: why, and when a retry makes sense.
+    pub gave_up: Option<(Reason, Duration)>,
+}
+
+/// Why a walk ended before its end.
+#[derive(Debug)]
+pub enum Stop {
+    /// The request is answered so.
+    Denied(Answer),
+    /// The keys of `provider` are on their way.
+    Wait {
+        /// The provider's name.
+        provider: Rc<str>,
+        /// What is waited for.
+        wait_for: WaitFor,
+    },
+}
+
+/// A caller for whom a provider vouches.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    /// The provider's index in the policy.
+    pub provider: u16,
+    /// The verified token.
+    pub token: Rc<VerifiedToken>,
+}
+
+/// One request on its way through the checks.
+pub struct Walk<'a> {
+    engine: &'a mut Engine,
+    policy: &'a Policy,
+    head: &'a RequestHead,
+    progress: &'a mut Progress,
+    ports: Ports<'a>,
+    now: UnixNanos,
+    /// The path in its one form, once it is known.
+    path: Option<String>,
+    rule: u16,
+    principal: Option<Principal>,
+    /// The client's address, asked for once.
+    address: Option<Option<IpAddr>>,
+    passage: Passage,
+}
+
+/// The rule index of requests that met no rule.
+const NO_RULE: u16 = u16::MAX;
+
+impl<'a> Walk<'a> {
+    /// A request at the beginning of its walk.
+    pub fn new(
+        engine: &'a mut Engine,
+        policy: &'a Policy,
+        head: &'a RequestHead,
+        progress: &'a mut Progress,
+        ports: Ports<'a>,
+        now: UnixNanos,
+    ) -> Self {
+        Self {
+            engine,
+            policy,
+            head,
+            progress,
+            ports,
+            now,
+            path: None,
+            rule: NO_RULE,
+            principal: None,
+            address: None,
+            passage: Passage::default(),
+        }
+    }
+
+    /// Goes through all checks.
+    ///
+    /// # Errors
+    /// [`Stop`] at the first check that refuses (in enforce mode), or where keys must be waited for.
+    pub fn run(mut self) -> Result<Passage, Stop> {
+        self.remove_identity_headers();
+        let path = match RequestPath::of(self.head) {
+            Ok(path) => path,
+            Err(denial) => {
+                self.tolerate(self.policy.mode, denial)?;
+                return Ok(self.passage);
+            }
+        };
+        self.path = Some(path.as_str().to_owned());
+        let Some(rule) = self.find_rule(&path)? else { return Ok(self.passage) };
+        self.check_headers(rule)?;
+        self.charge_by_address(rule)?;
+        self.identify(rule, &path)?;
+        self.check_scopes(rule)?;
+        self.charge(rule, &rule.limits_by_principal)?;
+        self.forward(rule)?;
+        self.engine.counters.add(CounterId::Decision(self.rule, Reason::Ok, Verdict::Allowed));
+        Ok(self.passage)
+    }
+
+    /// What only the gateway may say is removed from what the client says, on every path, before anything else.
+    fn remove_identity_headers(&mut self) {
+        for (name, _) in self.head.headers().iter() {
+            if self.policy.is_identity_header(name)
+                && let Ok(name) = std::str::from_utf8(name)
+                && !self.passage.request.iter().any(|change| matches!(change, HeaderChange::Remove(n) if n == name))
+            {
+                self.passage.request.push(HeaderChange::Remove(name.to_owned()));
+            }
+        }
+    }
+
+    /// The rule that applies: the policy that the route names, else the first rule that matches.
+    fn find_rule(&mut self, path: &RequestPath<'_>) -> Result<Option<&'a Rule>, Stop> {
+        let policy = self.policy;
+        let index = match self.ports.attributes.route_policy() {
+            Some(name) => match std::str::from_utf8(&name).ok().and_then(|name| policy.named.get(name)) {
+                Some(index) => Some(*index),
+                None => {
+                    let detail = format!("the route names the policy {:?}", String::from_utf8_lossy(&name));
+                    return self.tolerate(policy.mode, Denial::new(Reason::RoutePolicyUnknown, detail)).map(|()| None);
+                }
+            },
+            None => match policy.index.find(self.head, path) {
+                Ok(found) => found.map(|found| found.index).or(policy.unmatched),
+                Err(repeated) => {
+                    let denial = Denial::new(Reason::HeaderMalformed, repeated.to_string());
+                    return self.tolerate(policy.mode, denial).map(|()| None);
+                }
+            },
+        };
+        match index.and_then(|index| Some((index, policy.rules.get(index)?))) {
+            Some((index, rule)) => {
+                self.rule = u16::try_from(index).unwrap_or(NO_RULE);
+                Ok(Some(rule))
+            }
+            None => self.tolerate(policy.mode, Denial::new(Reason::RouteUnmatched, "")).map(|()| None),
+        }
+    }
+
+    fn check_headers(&mut self, rule: &Rule) -> Result<(), Stop> {
+        let headers = self.head.headers();
+        let missing = rule.headers.require.iter().find(|name| headers.get_all(name).next().is_none());
+        if let Some(name) = missing {
+            self.tolerate(rule.mode, Denial::new(Reason::HeaderMissing, format!("header {name:?}")))?;
+        }
+        let unwanted = rule.headers.forbid.iter().find(|name| headers.get_all(name).next().is_some());
+        if let Some(name) = unwanted {
+            self.tolerate(rule.mode, Denial::new(Reason::HeaderForbidden, format!("header {name:?}")))?;
+        }
+        Ok(())
+    }
+
+    fn charge_by_address(&mut self, rule: &Rule) -> Result<(), Stop> {
+        if std::mem::replace(&mut self.progress.charged_by_address, true) {
+            return Ok(());
+        }
+        self.charge(rule, &rule.limits_by_address)
+    }
+
+    fn charge(&mut self, rule: &Rule, limits: &[usize]) -> Result<(), Stop> {
+        if limits.is_empty() {
+            return Ok(());
+        }
+        let policy = self.policy;
+        let address = self.limits_read_address(limits).then(|| self.address()).flatten();
+        let subject = Subject {
+            head: self.head,
+            rule: &rule.label,
+            address,
+            principal: self.principal.as_ref().map(|principal| {
+                let provider = policy.provider_label(principal.provider).unwrap_or_default();
+                (provider, &*principal.token)
+            }),
+        };
+        let outcome = self.engine.limiter.charge(&policy.limits, limits, &subject, self.ports.store, self.now);
+        for (limit, event) in outcome.events {
+            self.engine.counters.add(CounterId::Limit(limit, event));
+        }
+        // Monitor mode tells the client nothing about limits.
+        if self.mode(rule.mode) == Mode::Enforce {
+            self.passage.response.extend(outcome.response);
+        }
+        for (mode, denial) in outcome.denials {
+            let mode = if mode == Mode::Monitor { mode } else { rule.mode };
+            self.tolerate(mode, denial)?;
+        }
+        Ok(())
+    }
+
+    fn limits_read_address(&self, limits: &[usize]) -> bool {
+        limits.iter().filter_map(|index| self.policy.limits.get(*index)).any(|limit| limit.key.reads_address())
+    }
+
+    /// Finds out who calls, where the rule wants to know.
+    fn identify(&mut self, rule: &Rule, path: &RequestPath<'_>) -> Result<(), Stop> {
+        let providers = match &rule.who {
+            Who::Everybody => return Ok(()),
+            Who::Nobody => return self.tolerate(rule.mode, Denial::new(Reason::RuleDenied, "")),
+            Who::VouchedFor(providers) => providers,
+        };
+        let policy = self.policy;
+        let sources = providers.iter().filter_map(|index| policy.providers.get(*index)).flat_map(|p| p.sources.iter());
+        let found = match credentials::find(self.head, path, sources) {
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => Err(Denial::new(Reason::CredentialsMissing, "")),
+            Err(denial) => Err(denial),
+        };
+        let verified = match found {
+            Ok(credential) => match self.verify(providers, &credential) {
+                Ok(principal) => Ok((principal, credential)),
+                Err(Refusal::Denied(denial)) => Err(denial),
+                Err(Refusal::Wait(stop)) => return Err(stop),
+            },
+            Err(denial) => Err(denial),
+        };
+        match verified {
+            Ok((principal, credential)) => {
+                if policy.providers.get(usize::from(principal.provider)).is_some_and(|provider| provider.strip) {
+                    self.passage.request.extend(credential.removal(self.head, path));
+                }
+                self.principal = Some(principal);
+                Ok(())
+            }
+            Err(denial) => self.tolerate(rule.mode, denial),
+        }
+    }
+
+    /// Verifies a token by the provider that its issuer points to.
+    fn verify(&mut self, providers: &[usize], credential: &Credential<'_>) -> Result<Principal, Refusal> {
+        let policy = self.policy;
+        let candidates = || {
+            providers.iter().filter_map(|index| {
+                let provider = policy.providers.get(*index)?;
+                provider.sources.contains(credential.source).then_some((u16::try_from(*index).ok()?, provider))
+            })
+        };
+        let max_bytes = candidates().map(|(_, provider)| provider.max_token_bytes).max().unwrap_or(0);
+        let token: &[u8] = &credential.token;
+        if token.len() <= max_bytes {
+            for (index, provider) in candidates() {
+                if let Some(cached) = self.engine.tokens.get(index, token) {
+                    return match cached.still_valid(&provider.verifier, self.now) {
+                        Ok(()) => Ok(Principal { provider: index, token: cached }),
+                        Err(error) => {
+                            self.engine.tokens.remove(index, token);
+                            Err(denied(&error))
+                        }
+                    };
+                }
+            }
+        }
+        let untrusted = UntrustedToken::parse(token, max_bytes).map_err(|error| denied(&error))?;
+        // The issuer is not verified yet: it only picks the provider that will verify it.
+        let issuer = untrusted.unverified_issuer();
+        let named = candidates().find(|(_, provider)| provider.verifier.issuer.as_deref() == issuer && issuer.is_some());
+        let any = || candidates().find(|(_, provider)| provider.verifier.issuer.is_none());
+        let Some((index, provider)) = named.or_else(any) else {
+            return Err(denied(&TokenError::IssuerRefused));
+        };
+        if token.len() > provider.max_token_bytes {
+            return Err(denied(&TokenError::TooLarge { max_bytes: provider.max_token_bytes }));
+        }
+        let keys = self.keys(provider)?;
+        let verified = provider.verifier.verify(untrusted, &keys, self.ports.signatures, self.now);
+        let verified = match verified {
+            Err(error) if error.newer_keys_may_help() => self.verify_with_newer_keys(provider, token, error)?,
+            verified => verified.map_err(|error| denied(&error))?,
+        };
+        let verified = Rc::new(verified);
+        self.engine.tokens.insert(index, token, Rc::clone(&verified));
+        Ok(Principal { provider: index, token: verified })
+    }
+
+    fn keys(&mut self, provider: &Provider) -> Result<Rc<KeySet>, Refusal> {
+        if let KeySource::Fixed(keys) = &provider.keys {
+            return Ok(Rc::clone(keys));
+        }
+        match self.engine.key_sets.lookup(&provider.name, self.now) {
+            Lookup::Ready { keys, .. } => Ok(keys),
+            Lookup::Wait(wait_for) => Err(self.wait(provider, wait_for)),
+            Lookup::Unavailable { retry_after } => Err(keys_unavailable(Reason::KeysUnavailable, provider, retry_after)),
+        }
+    }
+
+    /// The key set lacks the token's key: perhaps it was rotated. One refetch tells, however many ask.
+    fn verify_with_newer_keys(
+        &mut self,
+        provider: &Provider,
+        token: &[u8],
+        error: TokenError,
+    ) -> Result<VerifiedToken, Refusal> {
+        if let KeySource::Fixed(_) = provider.keys {
+            return Err(denied(&error));
+        }
+        let kid_hash = 0;
+        match self.engine.key_sets.unknown_kid(&provider.name, kid_hash, self.now, self.ports.store) {
+            UnknownKid::Refuse => Err(denied(&error)),
+            UnknownKid::Wait(wait_for) => Err(self.wait(provider, wait_for)),
+            UnknownKid::Unavailable { retry_after } => {
+                Err(keys_unavailable(Reason::KeysUnavailable, provider, retry_after))
+            }
+            UnknownKid::Retry => {
+                let keys = self.keys(provider)?;
+                let untrusted = UntrustedToken::parse(token, provider.max_token_bytes).map_err(|e| denied(&e))?;
+                let verified = provider.verifier.verify(untrusted, &keys, self.ports.signatures, self.now);
+                verified.map_err(|error| denied(&error))
+            }
+        }
+    }
+
+    fn wait(&self, provider: &Provider, wait_for: WaitFor) -> Refusal {
+        match self.progress.gave_up {
+            Some((reason, retry_after)) => keys_unavailable(reason, provider, retry_after),
+            None => Refusal::Wait(Stop::Wait { provider: provider.name.as_str().into(), wait_for }),
+        }
+    }
+
+    fn check_scopes(&mut self, rule: &Rule) -> Result<(), Stop> {
+        let Some(principal) = &self.principal else { return Ok(()) };
+        match rule.scopes.check(&principal.token) {
+            Ok(()) => Ok(()),
+            Err(denial) => self.tolerate(rule.mode, denial),
+        }
+    }
+
+    /// What goes on to the service.
+    fn forward(&mut self, rule: &Rule) -> Result<(), Stop> {
+        let policy = self.policy;
+        let provider = self.principal.as_ref().and_then(|p| Some((p, policy.providers.get(usize::from(p.provider))?)));
+        if let Some((principal, provider)) = provider {
+            let changes = forward::claim_headers(&principal.token, &provider.headers);
+            match changes {
+                Ok(changes) => self.passage.request.extend(changes),
+                Err(denial) => self.tolerate(rule.mode, denial)?,
+            }
+        }
+        let removed = rule.headers.remove.iter().filter(|name| self.head.headers().get_all(name).next().is_some());
+        self.passage.request.extend(removed.map(|name| HeaderChange::Remove(name.clone())));
+        let set = rule.headers.set.iter();
+        self.passage.request.extend(set.map(|(name, value)| HeaderChange::Set(name.clone(), value.clone().into_bytes())));
+        Ok(())
+    }
+
+    fn mode(&self, mode: Mode) -> Mode {
+        if self.policy.mode == Mode::Monitor { Mode::Monitor } else { mode }
+    }
+
+    /// Carries out a refusal, or only records it in monitor mode.
+    fn tolerate(&mut self, mode: Mode, denial: Denial) -> Result<(), Stop> {
+        let verdict = match self.mode(mode) {
+            Mode::Enforce => Verdict::Denied,
+            Mode::Monitor => Verdict::Monitored,
+        };
+        self.record(&denial, verdict);
+        match verdict {
+            Verdict::Denied => {
+                let request_id = self.head.headers().plain_text("x-request-id");
+                let answer = Answer::new(&denial, &self.policy.realm, &self.policy.type_base, request_id);
+                Err(Stop::Denied(answer))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn record(&mut self, denial: &Denial, verdict: Verdict) {
+        self.engine.counters.add(CounterId::Decision(self.rule, denial.reason, verdict));
+        let client = self.address();
+        let target = self.head.target().split(|b| *b == b'?').next().unwrap_or_default();
+        let raw_path = String::from_utf8_lossy(target);
+        let path: Cow<'_, str> = self.path.as_deref().map_or(raw_path, Cow::Borrowed);
+        let principal = self.principal.as_ref();
+        let event = audit::Event {
+            now: self.now,
+            denial,
+            verdict,
+            rule: self.policy.rule_label(self.rule).unwrap_or("none"),
+            method: Some(self.head.method().as_str()),
+            path: Some(&path),
+            client,
+            subject: principal.and_then(|principal| principal.token.subject()),
+            provider: principal.and_then(|principal| self.policy.provider_label(principal.provider)),
+            request_id: self.head.headers().plain_text("x-request-id"),
+        };
+        let line = event.to_line();
+        self.engine.log.push(line);
+    }
+
+    fn address(&mut self) -> Option<IpAddr> {
+        *self.address.get_or_insert_with(|| self.ports.attributes.source_address())
+    }
+}
+
+/// Why a token does not identify its bearer now.
+enum Refusal {
+    Denied(Denial),
+    Wait(Stop),
+}
+
+fn denied(error: &TokenError) -> Refusal {
+    let reason = Reason::from_code(error.reason_code()).unwrap_or(Reason::TokenMalformed);
+    Refusal::Denied(Denial::new(reason, error.to_string()))
+}
+
+fn keys_unavailable(reason: Reason, provider: &Provider, retry_after: Duration) -> Refusal {
+    let detail = format!("provider {:?}", provider.name);
+    Refusal::Denied(Denial::new(reason, detail).retry_after(crate::limits::whole_seconds(retry_after).max(1)))
+}

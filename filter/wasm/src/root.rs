@@ -1,0 +1,222 @@
+//! One configuration in one worker: reads it, ticks, fetches key sets, wakes held requests.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use portcullis_engine::ports::Ports;
+use portcullis_engine::{Actions, Engine, Fetch, FetchId, FetchOutcome, RequestId, Seed};
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::ContextType;
+
+use crate::host::{self, Level, ProxyHost};
+use crate::metrics::Metrics;
+use crate::stream::{self, Stream, Verdict};
+
+/// What a worker's root and its streams share.
+pub struct Shell {
+    /// The id of the root context, to which callouts and ticks belong.
+    pub root_id: u32,
+    /// The engine of the configuration that is in force.
+    pub engine: RefCell<Engine>,
+    /// The host's abilities, as found at start.
+    pub host: ProxyHost,
+    metrics: RefCell<Metrics>,
+    tick_millis: Cell<u32>,
+    /// Verdicts on requests that were held, until their streams come for them.
+    verdicts: RefCell<HashMap<RequestId, Verdict>>,
+}
+
+impl Shell {
+    /// The verdict on a request that was held, if there is one by now.
+    pub fn take_verdict(&self, id: RequestId) -> Option<Verdict> {
+        self.verdicts.borrow_mut().remove(&id)
+    }
+
+    /// A held request ended before its verdict, or without asking for it.
+    pub fn forget(&self, id: RequestId) {
+        self.verdicts.borrow_mut().remove(&id);
+        if let Ok(mut engine) = self.engine.try_borrow_mut() {
+            engine.forget(id);
+        }
+    }
+
+    /// The ports of the engine on this host.
+    pub fn ports(&self) -> Ports<'_> {
+        Ports { store: &self.host, signatures: &self.host, attributes: &self.host }
+    }
+
+    /// Hands the engine's log lines and counts to the proxy.
+    pub fn flush(&self, engine: &mut Engine) {
+        for line in engine.drain_log() {
+            host::log(Level::Warn, &line);
+        }
+        if engine.has_counts() {
+            let mut metrics = self.metrics.borrow_mut();
+            for counter in engine.drain_counts() {
+                metrics.count(counter, || engine.counter_name(counter));
+            }
+        }
+    }
+
+    /// Makes the next tick come in `wanted`, but not sooner than in a millisecond. Speaks for the root context.
+    pub fn tick_in(&self, wanted: Duration) {
+        let millis = u32::try_from(wanted.as_millis()).unwrap_or(u32::MAX).max(1);
+        if self.tick_millis.replace(millis) != millis {
+            host::set_tick_period(millis);
+        }
+    }
+}
+
+/// The root context: lives as long as its configuration.
+pub struct Root {
+    id: u32,
+    shell: Option<Rc<Shell>>,
+    fetches: RefCell<Vec<(u32, FetchId)>>,
+}
+
+impl Root {
+    /// A root without a configuration yet.
+    pub fn new(id: u32) -> Self {
+        Self { id, shell: None, fetches: RefCell::new(Vec::new()) }
+    }
+
+    /// Carries out what the engine wants: fetches, held requests to judge again, the next tick.
+    fn carry_out(&self, shell: &Shell, actions: Actions) {
+        for fetch in actions.fetches {
+            self.dispatch(shell, &fetch);
+        }
+        for id in actions.resume {
+            self.resume(shell, id);
+        }
+        shell.tick_in(actions.next_tick);
+    }
+
+    fn dispatch(&self, shell: &Shell, fetch: &Fetch) {
+        let headers = vec![
+            (":method", "GET"),
+            (":path", fetch.path.as_str()),
+            (":authority", fetch.authority.as_str()),
+            ("accept", "application/json"),
+        ];
+        match self.dispatch_http_call(&fetch.cluster, headers, None, vec![], fetch.timeout) {
+            Ok(token) => self.fetches.borrow_mut().push((token, fetch.id)),
+            Err(status) => {
+                let problem = format!("cluster {:?} cannot be called: {status:?}", fetch.cluster);
+                self.answered(shell, fetch.id, FetchOutcome::Failed(problem));
+            }
+        }
+    }
+
+    fn answered(&self, shell: &Shell, id: FetchId, outcome: FetchOutcome) {
+        let actions = {
+            let mut engine = shell.engine.borrow_mut();
+            let actions = engine.on_fetch_response(id, outcome, shell.ports(), host::now());
+            shell.flush(&mut engine);
+            actions
+        };
+        self.carry_out(shell, actions);
+    }
+
+    fn resume(&self, shell: &Shell, id: RequestId) {
+        if host::set_effective_context(id.0) {
+            let step = {
+                let mut engine = shell.engine.borrow_mut();
+                let step = engine.resume(id, shell.ports(), host::now());
+                shell.flush(&mut engine);
+                step
+            };
+            if let Some(verdict) = step.and_then(stream::decide_held) {
+                shell.verdicts.borrow_mut().insert(id, verdict);
+            }
+        }
+        host::set_effective_context(self.id);
+    }
+}
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, _headers: usize, body_size: usize, _trailers: usize) {
+        let Some(shell) = self.shell.clone() else { return };
+        let found = {
+            let mut fetches = self.fetches.borrow_mut();
+            fetches.iter().position(|(t, _)| *t == token).map(|index| fetches.swap_remove(index).1)
+        };
+        let Some(id) = found else { return };
+        // No headers: the cluster did not answer (timeout, reset, no healthy host).
+        let outcome = match host::header_map(host::Map::CalloutResponse).filter(|map| !map.is_empty()) {
+            None => FetchOutcome::Failed("no answer".to_owned()),
+            Some(headers) => {
+                let max = shell.engine.borrow().max_fetch_bytes();
+                // One byte more than allowed shows that the body is too large.
+                let body = host::buffer(host::Buffer::CalloutResponse, body_size.min(max.saturating_add(1)));
+                FetchOutcome::Answered { headers, body: body.unwrap_or_default() }
+            }
+        };
+        self.answered(&shell, id, outcome);
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, _size: usize) -> bool {
+        let configuration = self.get_plugin_configuration().unwrap_or_default();
+        let host = ProxyHost::probe();
+        let environment = |name: &str| std::env::var(name).ok();
+        match Engine::new(&configuration, &environment, seed()) {
+            Ok(mut engine) => {
+                let host = if engine.wants_host_signatures() { host } else { host.without_signatures() };
+                let verification = if host.verifies_signatures() { "the host" } else { "this module" };
+                host::log(Level::Info, &format!("portcullis: {}; signatures by {verification}", engine.summary()));
+                let next_tick = engine.on_start(&host, host::now());
+                let shell = Shell {
+                    root_id: self.id,
+                    engine: RefCell::new(engine),
+                    host,
+                    metrics: RefCell::default(),
+                    tick_millis: Cell::new(0),
+                    verdicts: RefCell::default(),
+                };
+                shell.tick_in(next_tick);
+                self.shell = Some(Rc::new(shell));
+                true
+            }
+            Err(problems) => {
+                let count = problems.len();
+                host::log(Level::Error, &format!("portcullis: the configuration is refused, {count} problem(s):"));
+                for problem in problems.iter() {
+                    host::log(Level::Error, &format!("portcullis: {problem}"));
+                }
+                false
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let Some(shell) = self.shell.clone() else { return };
+        let actions = {
+            let mut engine = shell.engine.borrow_mut();
+            let actions = engine.on_tick(shell.ports(), host::now());
+            shell.flush(&mut engine);
+            actions
+        };
+        self.carry_out(&shell, actions);
+    }
+
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream::new(id, self.shell.clone())))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+/// Fresh randomness from the host, different in every worker and at every start.
+fn seed() -> Seed {
+    let mut seed = [0; 32];
+    // Without randomness hashes can be predicted by a client, but no verdict depends on it.
+    if getrandom::fill(&mut seed).is_err() {
+        seed[..8].copy_from_slice(&host::now().0.to_le_bytes());
+    }
+    Seed(seed)
+}
