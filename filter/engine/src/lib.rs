@@ -7,5 +7,6 @@
 
 pub mod answer;
 pub mod config;
+pub mod key_sets;
 pub mod ports;
 pub mod time;
