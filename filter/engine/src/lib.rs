@@ -6,5 +6,6 @@
 #![forbid(unsafe_code)]
 
 pub mod http;
+pub mod matching;
 pub mod ports;
 pub mod time;

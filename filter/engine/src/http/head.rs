@@ -188,7 +188,7 @@ fn required<'a>(headers: &'a Headers, name: &'static str) -> Result<&'a [u8], He
 
 /// The host of `host[:port]`, in lower case and without a final dot. User information is refused, and so is every byte
 /// by which two readers could see two hosts: commas, escapes, white space.
-fn host_of(authority: &[u8]) -> Option<Box<str>> {
+pub(crate) fn host_of(authority: &[u8]) -> Option<Box<str>> {
     let authority = str::from_utf8(authority).ok()?;
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
