@@ -8,5 +8,7 @@
 pub mod answer;
 pub mod config;
 pub mod key_sets;
+pub mod http;
+pub mod matching;
 pub mod ports;
 pub mod time;

@@ -1,0 +1,328 @@
+//! The request head: pseudo-headers and header bytes, checked once.
+
+use std::fmt;
+
+use super::bytes::{has_control_byte, is_token, is_unreserved};
+use super::headers::Headers;
+use super::method::Method;
+
+/// The longest name that the domain name system knows, with a final dot.
+const MAX_HOST_BYTES: usize = 254;
+/// So much of a header's name is kept for the log.
+const MAX_LOGGED_NAME: usize = 64;
+
+/// Headers with one value by definition: two lines mean two readers could take different ones.
+const ONE_LINE_ONLY: [&str; 5] = ["host", "authorization", "content-type", "content-length", "dpop"];
+
+/// The head of a request whose pseudo-headers stand once and are valid, and whose header bytes are clean.
+#[derive(Debug, Clone)]
+pub struct RequestHead {
+    headers: Headers,
+    method: Method,
+    https: bool,
+    host: Box<str>,
+}
+
+impl RequestHead {
+    /// Checks `headers` and takes them over.
+    ///
+    /// # Errors
+    /// [`HeadError`] names the first violation of RFC 9110, section 5 and 9.1, or RFC 9113, section 8.3.1.
+    pub fn parse(headers: Headers) -> Result<Self, HeadError> {
+        headers.iter().try_for_each(|(name, value)| check_line(name, value))?;
+        for name in ONE_LINE_ONLY {
+            headers.single(name).map_err(|_| HeadError::Repeated { name })?;
+        }
+        let method = Method::parse(required(&headers, ":method")?).map_err(|_| HeadError::Method)?;
+        required(&headers, ":path")?;
+        let scheme = required(&headers, ":scheme")?;
+        let https = scheme.eq_ignore_ascii_case(b"https");
+        if !https && !scheme.eq_ignore_ascii_case(b"http") {
+            return Err(HeadError::Scheme);
+        }
+        let authority = required(&headers, ":authority")?;
+        let host = host_of(authority).ok_or(HeadError::Authority)?;
+        if headers.get_all("host").any(|host| !host.eq_ignore_ascii_case(authority)) {
+            return Err(HeadError::HostMismatch);
+        }
+        Ok(Self { headers, method, https, host })
+    }
+
+    /// All header lines, pseudo-headers included.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The request method.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Whether the client came by TLS, as the proxy says.
+    pub fn is_https(&self) -> bool {
+        self.https
+    }
+
+    /// The request target as it was sent: what [`RequestPath`](super::path::RequestPath) reads.
+    pub fn target(&self) -> &[u8] {
+        self.headers.get_all(":path").next().unwrap_or_default()
+    }
+
+    /// The query as it was sent, without its `?`; `None` where the target has none.
+    pub fn query(&self) -> Option<&[u8]> {
+        split_query(self.target()).1
+    }
+
+    /// The authority as it was sent, with its port.
+    pub fn authority(&self) -> &[u8] {
+        self.headers.get_all(":authority").next().unwrap_or_default()
+    }
+
+    /// The host in lower case, without port and without a final dot; an IPv6 address keeps its brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+}
+
+/// Why a request head is refused, always with status 400.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeadError {
+    /// A required pseudo-header does not stand, or is empty.
+    Missing {
+        /// The pseudo-header.
+        name: &'static str,
+    },
+    /// A header or pseudo-header with one value stands on several lines.
+    Repeated {
+        /// The header.
+        name: &'static str,
+    },
+    /// A pseudo-header that no request has (RFC 9113, section 8.3).
+    UnknownPseudoHeader,
+    /// The method is not a token (RFC 9110, section 9.1).
+    Method,
+    /// The scheme is neither `http` nor `https`.
+    Scheme,
+    /// The authority is not a host name or address with an optional port.
+    Authority,
+    /// The `host` header names another host than the authority.
+    HostMismatch,
+    /// A header's name is not a token (RFC 9110, section 5.1).
+    HeaderName,
+    /// A header's value has NUL, CR, LF or another control byte (RFC 9110, section 5.5).
+    HeaderValue {
+        /// The header's name, for the log.
+        name: Box<str>,
+    },
+}
+
+impl HeadError {
+    /// The stable reason code, for logs, counters and the answer.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } | Self::UnknownPseudoHeader | Self::Method | Self::Scheme => "request_malformed",
+            Self::Repeated { .. } => "header_repeated",
+            Self::Authority => "authority_malformed",
+            Self::HostMismatch => "host_mismatch",
+            Self::HeaderName | Self::HeaderValue { .. } => "header_malformed",
+        }
+    }
+
+    /// What the client may be told: fixed text that holds nothing of the request.
+    pub fn description(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } => "a required part of the request head is missing",
+            Self::Repeated { .. } => "a header that may stand once was sent more than once",
+            Self::UnknownPseudoHeader => "the request head has an unknown pseudo-header",
+            Self::Method => "the request method is not valid",
+            Self::Scheme => "the scheme must be http or https",
+            Self::Authority => "the host is not valid",
+            Self::HostMismatch => "the host header and the authority differ",
+            Self::HeaderName => "a header name is not valid",
+            Self::HeaderValue { .. } => "a header value has control characters",
+        }
+    }
+}
+
+impl fmt::Display for HeadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.description())?;
+        match self {
+            Self::Missing { name } | Self::Repeated { name } => write!(f, ": {name}"),
+            Self::HeaderValue { name } => write!(f, ": {name}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for HeadError {}
+
+/// A target's path, and its query where it has one.
+pub(super) fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let mut parts = target.splitn(2, |&byte| byte == b'?');
+    (parts.next().unwrap_or_default(), parts.next())
+}
+
+fn check_line(name: &[u8], value: &[u8]) -> Result<(), HeadError> {
+    match name.split_first() {
+        Some((b':', pseudo)) => {
+            let known: &[&[u8]] = &[b"method", b"path", b"scheme", b"authority", b"protocol"];
+            if !known.contains(&pseudo) {
+                return Err(HeadError::UnknownPseudoHeader);
+            }
+        }
+        Some(_) if name.iter().copied().all(is_token) => {}
+        _ => return Err(HeadError::HeaderName),
+    }
+    if has_control_byte(value) {
+        let name = name.iter().take(MAX_LOGGED_NAME).copied().map(char::from).collect::<String>();
+        return Err(HeadError::HeaderValue { name: name.into() });
+    }
+    Ok(())
+}
+
+fn required<'a>(headers: &'a Headers, name: &'static str) -> Result<&'a [u8], HeadError> {
+    let value = headers.single(name).map_err(|_| HeadError::Repeated { name })?;
+    value.filter(|value| !value.is_empty()).ok_or(HeadError::Missing { name })
+}
+
+/// The host of `host[:port]`, in lower case and without a final dot. User information is refused, and so is every byte
+/// by which two readers could see two hosts: commas, escapes, white space.
+pub(crate) fn host_of(authority: &[u8]) -> Option<Box<str>> {
+    let authority = str::from_utf8(authority).ok()?;
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (address, behind) = rest.split_once(']')?;
+            address.parse::<std::net::Ipv6Addr>().ok()?;
+            let port = if behind.is_empty() { None } else { Some(behind.strip_prefix(':')?) };
+            (authority.strip_suffix(behind)?, port)
+        }
+        None => {
+            let (host, port) = authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
+            let name = host.strip_suffix('.').unwrap_or(host);
+            let labels_are_fine = name.split('.').all(|label| !label.is_empty() && label.bytes().all(is_unreserved));
+            (Some(name).filter(|_| labels_are_fine)?, port)
+        }
+    };
+    // A sign would pass `parse`, hence the look at each byte.
+    let port_is_fine = port.is_none_or(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    (port_is_fine && host.len() <= MAX_HOST_BYTES).then(|| host.to_ascii_lowercase().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: [(&str, &[u8]); 4] =
+        [(":method", b"GET"), (":path", b"/a?b=c?d"), (":scheme", b"https"), (":authority", b"API.example.com:8443")];
+
+    fn parse(pairs: &[(&str, &[u8])]) -> Result<RequestHead, HeadError> {
+        RequestHead::parse(Headers::from_pairs(pairs).unwrap())
+    }
+
+    fn with(name: &'static str, value: &[u8]) -> Result<RequestHead, HeadError> {
+        let mut pairs: Vec<(&str, &[u8])> = GOOD.iter().copied().filter(|(n, _)| *n != name).collect();
+        pairs.push((name, value));
+        parse(&pairs)
+    }
+
+    fn and(name: &'static str, value: &[u8]) -> Result<RequestHead, HeadError> {
+        let mut pairs: Vec<(&str, &[u8])> = GOOD.to_vec();
+        pairs.push((name, value));
+        parse(&pairs)
+    }
+
+    #[test]
+    fn a_good_head_gives_its_parts() {
+        let head = parse(&GOOD).unwrap();
+        assert_eq!(head.method(), &Method::Get);
+        assert_eq!(head.target(), b"/a?b=c?d");
+        assert_eq!(head.query(), Some(&b"b=c?d"[..]));
+        assert_eq!(head.host(), "api.example.com");
+        assert_eq!(head.authority(), b"API.example.com:8443");
+        assert!(head.is_https());
+    }
+
+    #[test]
+    fn each_pseudo_header_must_stand_once_and_hold_something() {
+        for (name, value) in GOOD {
+            let without: Vec<_> = GOOD.iter().copied().filter(|(n, _)| *n != name).collect();
+            assert_eq!(parse(&without).unwrap_err(), HeadError::Missing { name });
+            assert_eq!(with(name, b"").unwrap_err(), HeadError::Missing { name });
+            assert_eq!(and(name, value).unwrap_err(), HeadError::Repeated { name });
+        }
+    }
+
+    #[test]
+    fn an_unknown_pseudo_header_is_refused() {
+        assert_eq!(and(":status", b"200").unwrap_err(), HeadError::UnknownPseudoHeader);
+        assert_eq!(and(":", b"").unwrap_err(), HeadError::UnknownPseudoHeader);
+        assert_eq!(and(":Path", b"/b").unwrap_err(), HeadError::UnknownPseudoHeader);
+    }
+
+    #[test]
+    fn a_method_with_a_space_and_a_strange_scheme_are_refused() {
+        assert_eq!(with(":method", b"GET /x").unwrap_err(), HeadError::Method);
+        assert_eq!(with(":scheme", b"ftp").unwrap_err(), HeadError::Scheme);
+        assert_eq!(with(":scheme", b"https://x").unwrap_err(), HeadError::Scheme);
+    }
+
+    #[test]
+    fn hosts_are_lower_case_without_port_and_final_dot() {
+        for (authority, host) in [
+            ("a.example", "a.example"),
+            ("A.Example.", "a.example"),
+            ("10.0.0.1:80", "10.0.0.1"),
+            ("[::1]:80", "[::1]"),
+            ("[2001:DB8::1]", "[2001:db8::1]"),
+            ("under_score", "under_score"),
+        ] {
+            assert_eq!(with(":authority", authority.as_bytes()).unwrap().host(), host);
+        }
+    }
+
+    #[test]
+    fn an_authority_that_two_readers_could_split_differently_is_refused() {
+        let long = "a".repeat(255);
+        for bad in [
+            ".", "..", "a..b", ".a", "a:", "a:x", "a:+1", "a:65536", "a:1:2", "user@a", "a,b", "a b", "a/b", "a?b",
+            "a#b", "a%2eb", "[::1", "::1", "[::1]x", "[::1]:", "[zz]", "a\\b", "\u{e9}", ":80", "[]", &long,
+        ] {
+            assert_eq!(with(":authority", bad.as_bytes()).unwrap_err(), HeadError::Authority, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_host_header_must_agree_with_the_authority() {
+        assert!(and("host", b"api.example.com:8443").is_ok());
+        for other in [&b"evil.example"[..], b"api.example.com", b"", b"api.example.com.:8443"] {
+            assert_eq!(and("host", other).unwrap_err(), HeadError::HostMismatch);
+        }
+    }
+
+    #[test]
+    fn control_bytes_in_a_value_are_refused_but_a_tab_and_high_bytes_are_not() {
+        for byte in (0..=255_u8).filter(|b| *b < 0x20 && *b != b'\t' || *b == 0x7f) {
+            let error = and("x-a", &[b'a', byte, b'b']).unwrap_err();
+            assert_eq!((error.reason(), error), ("header_malformed", HeadError::HeaderValue { name: "x-a".into() }));
+        }
+        assert!(and("x-a", b"a\tb\xff").is_ok());
+        assert_eq!(with(":path", b"/a\0").unwrap_err().reason(), "header_malformed");
+    }
+
+    #[test]
+    fn a_header_name_is_a_token() {
+        for bad in ["", "a b", "a:b", "a\0", "caf\u{e9}", "a(b)"] {
+            let mut pairs = GOOD.to_vec();
+            pairs.push((bad, b"x"));
+            assert_eq!(parse(&pairs).unwrap_err(), HeadError::HeaderName, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_with_one_value_stands_on_one_line() {
+        let mut pairs = GOOD.to_vec();
+        pairs.extend([("authorization", &b"Bearer a"[..]), ("Authorization", b"Bearer b")]);
+        assert_eq!(parse(&pairs).unwrap_err(), HeadError::Repeated { name: "authorization" });
+    }
+}
