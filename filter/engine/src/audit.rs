@@ -49,7 +49,10 @@ impl Event<'_> {
         };
         text("@timestamp", Some(&timestamp(self.now)));
         text("event.kind", Some("event"));
-        text("event.action", Some(if self.verdict == Verdict::Denied { "request_denied" } else { "request_monitored" }));
+        text(
+            "event.action",
+            Some(if self.verdict == Verdict::Denied { "request_denied" } else { "request_monitored" }),
+        );
         text("event.reason", Some(self.denial.reason.code()));
         text("rule.name", Some(self.rule));
         text("http.request.method", self.method);

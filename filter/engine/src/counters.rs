@@ -35,6 +35,8 @@ pub enum CounterId {
     Decision(u16, Reason, Verdict),
     /// Something that happened to a provider: `portcullis_provider_events` by provider and event.
     Provider(u16, &'static str),
+    /// Something that happened to a limit beside its verdicts: `portcullis_limit_events` by limit and event.
+    Limit(u16, &'static str),
     /// Something that happened to the verified-token cache: `portcullis_token_cache` by event.
     TokenCache(&'static str),
 }
@@ -76,6 +78,7 @@ impl CounterId {
         self,
         rule: impl FnOnce(u16) -> Option<&'a str>,
         provider: impl FnOnce(u16) -> Option<&'a str>,
+        limit: impl FnOnce(u16) -> Option<&'a str>,
     ) -> String {
         const UNKNOWN: &str = "none";
         match self {
@@ -86,6 +89,9 @@ impl CounterId {
             ),
             Self::Provider(index, event) => {
                 format!("portcullis_provider_events.provider.{}.event.{event}", provider(index).unwrap_or(UNKNOWN))
+            }
+            Self::Limit(index, event) => {
+                format!("portcullis_limit_events.limit.{}.event.{event}", limit(index).unwrap_or(UNKNOWN))
             }
             Self::TokenCache(event) => format!("portcullis_token_cache.event.{event}"),
         }
@@ -100,7 +106,7 @@ mod tests {
     fn names_carry_their_labels() {
         let counter = CounterId::Decision(3, Reason::TokenExpired, Verdict::Denied);
         assert_eq!(
-            counter.name(|index| (index == 3).then_some("orders"), |_| None),
+            counter.name(|index| (index == 3).then_some("orders"), |_| None, |_| None),
             "portcullis_decisions.rule.orders.reason.token_expired.verdict.denied"
         );
     }

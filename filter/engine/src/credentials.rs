@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::answer::{Denial, Reason};
+use crate::engine::HeaderChange;
 use crate::http::query;
 use crate::http::{RequestHead, RequestPath};
 
@@ -22,6 +23,15 @@ pub enum TokenSource {
     Query(String),
 }
 
+/// A token as it was found, not looked at yet.
+#[derive(Debug, Clone)]
+pub struct Credential<'a> {
+    /// The place where it was.
+    pub source: &'a TokenSource,
+    /// The token.
+    pub token: Cow<'a, [u8]>,
+}
+
 /// The one token among all `sources`.
 ///
 /// # Errors
@@ -30,19 +40,49 @@ pub fn find<'a>(
     head: &'a RequestHead,
     path: &'a RequestPath<'_>,
     sources: impl Iterator<Item = &'a TokenSource>,
-) -> Result<Option<Cow<'a, [u8]>>, Denial> {
-    let mut found: Option<(&TokenSource, Cow<'a, [u8]>)> = None;
+) -> Result<Option<Credential<'a>>, Denial> {
+    let mut found: Option<Credential<'a>> = None;
     for source in sources {
-        if found.as_ref().is_some_and(|(earlier, _)| *earlier == source) {
+        if found.as_ref().is_some_and(|earlier| earlier.source == source) {
             continue;
         }
         let Some(token) = source.read(head, path)? else { continue };
         if found.is_some() {
             return Err(multiple("tokens in several places"));
         }
-        found = Some((source, token));
+        found = Some(Credential { source, token });
     }
-    Ok(found.map(|(_, token)| token))
+    Ok(found)
+}
+
+impl Credential<'_> {
+    /// The changes that take the token out of the request before it goes on.
+    pub fn removal(&self, head: &RequestHead) -> Vec<HeaderChange> {
+        match self.source {
+            TokenSource::Header { name, .. } => vec![HeaderChange::Remove(name.clone())],
+            TokenSource::Cookie(name) => {
+                let others: Vec<&[u8]> = cookies(head).filter(|pair| cookie_name(pair) != name.as_bytes()).collect();
+                let line = others.join(b"; ".as_slice());
+                vec![if line.is_empty() {
+                    HeaderChange::Remove("cookie".to_owned())
+                } else {
+                    HeaderChange::Set("cookie".to_owned(), line)
+                }]
+            }
+            TokenSource::Query(name) => {
+                let mut target = head.target().split(|b| *b == b'?').next().unwrap_or_default().to_vec();
+                let others = head.query().unwrap_or_default().split(|b| *b == b'&').filter(|pair| {
+                    let key = pair.split(|b| *b == b'=').next().unwrap_or_default();
+                    query::decode(key).as_ref() != name.as_bytes()
+                });
+                for (index, pair) in others.enumerate() {
+                    target.push(if index == 0 { b'?' } else { b'&' });
+                    target.extend_from_slice(pair);
+                }
+                vec![HeaderChange::Set(":path".to_owned(), target)]
+            }
+        }
+    }
 }
 
 impl TokenSource {
@@ -91,18 +131,23 @@ fn from_header<'a>(head: &'a RequestHead, name: &str, scheme: Option<&str>) -> R
     Ok(Some(rest.trim_ascii()))
 }
 
+/// All cookies; HTTP/2 may split them over several header lines (RFC 9113, 8.2.3).
+fn cookies(head: &RequestHead) -> impl Iterator<Item = &[u8]> {
+    let pairs = head.headers().get_all("cookie").flat_map(|line| line.split(|b| *b == b';'));
+    pairs.map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty())
+}
+
+fn cookie_name(pair: &[u8]) -> &[u8] {
+    pair.split(|b| *b == b'=').next().unwrap_or_default().trim_ascii()
+}
+
 fn from_cookies<'a>(head: &'a RequestHead, name: &str) -> Result<Option<&'a [u8]>, Denial> {
     let mut found = None;
-    // HTTP/2 may split cookies over several header lines (RFC 9113, 8.2.3).
-    let pairs = head.headers().get_all("cookie").flat_map(|line| line.split(|b| *b == b';'));
-    for pair in pairs {
-        let mut halves = pair.trim_ascii().splitn(2, |b| *b == b'=');
-        if halves.next() == Some(name.as_bytes()) {
-            let value = halves.next().unwrap_or_default();
-            let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
-            if found.replace(value).is_some() {
-                return Err(multiple("several cookies of one name"));
-            }
+    for pair in cookies(head).filter(|pair| cookie_name(pair) == name.as_bytes()) {
+        let value = pair.splitn(2, |b| *b == b'=').nth(1).unwrap_or_default().trim_ascii();
+        let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
+        if found.replace(value).is_some() {
+            return Err(multiple("several cookies of one name"));
         }
     }
     Ok(found)

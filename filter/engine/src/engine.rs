@@ -8,7 +8,7 @@ use crate::answer::{Answer, Denial, Reason};
 use crate::audit;
 use crate::config::Problems;
 use crate::counters::{CounterId, Counters, Verdict};
-use crate::http::{Headers, HeaderLookup as _, RequestHead};
+use crate::http::{Headers, RequestHead};
 use crate::jwt::KeySet;
 use crate::key_sets::{self, Event, EventKind, Fetch, FetchId, FetchOutcome, KeySets, RequestId, Resume, WaitLimits};
 use crate::limiter::Limiter;
@@ -136,7 +136,7 @@ impl Engine {
         let policy = &self.policy;
         format!(
             "{} rules, {} providers, {} limits, mode {}",
-            policy.index.len(),
+            policy.index.rules().len(),
             policy.providers.len(),
             policy.limits.len(),
             policy.mode.as_str()
@@ -152,9 +152,18 @@ impl Engine {
 
     /// A request begins; `headers` is its header map in the ABI's serialised form.
     pub fn on_request_head(&mut self, id: RequestId, headers: Vec<u8>, ports: Ports<'_>, now: UnixNanos) -> Step {
-        match RequestHead::from_pairs_buffer(headers) {
+        let Ok(headers) = Headers::from_pairs_buffer(headers) else {
+            let denial = Denial::new(Reason::RequestMalformed, "the header map cannot be read");
+            return self.refuse_unreadable(denial, None, ports, now);
+        };
+        let request_id = plain_text(&headers, "x-request-id").map(str::to_owned);
+        match RequestHead::parse(headers) {
             Ok(head) => self.judge(id, head, Progress::default(), ports, now),
-            Err(unreadable) => self.refuse_unreadable(unreadable.denial, unreadable.headers.as_ref(), ports, now),
+            Err(error) => {
+                let reason = Reason::from_code(error.reason()).unwrap_or(Reason::RequestMalformed);
+                let denial = Denial::new(reason, error.to_string());
+                self.refuse_unreadable(denial, request_id.as_deref(), ports, now)
+            }
         }
     }
 
@@ -216,7 +225,12 @@ impl Engine {
 
     /// The name of a counter.
     pub fn counter_name(&self, counter: CounterId) -> String {
-        counter.name(|rule| self.policy.rule_label(rule), |provider| self.policy.provider_label(provider))
+        let policy = &self.policy;
+        counter.name(
+            |rule| policy.rule_label(rule),
+            |index| policy.provider_label(index),
+            |index| policy.limit_label(index),
+        )
     }
 
     fn judge(
@@ -262,11 +276,10 @@ impl Engine {
     fn refuse_unreadable(
         &mut self,
         denial: Denial,
-        headers: Option<&Headers>,
+        request_id: Option<&str>,
         ports: Ports<'_>,
         now: UnixNanos,
     ) -> Step {
-        let request_id = headers.and_then(|headers| headers.plain_text("x-request-id"));
         self.counters.add(CounterId::Decision(u16::MAX, denial.reason, Verdict::Denied));
         let event = audit::Event {
             now,
@@ -319,13 +332,18 @@ impl Engine {
     }
 }
 
+/// A header's value where it stands once and is plain text.
+pub(crate) fn plain_text<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
+    headers.text(name).ok().flatten()
+}
+
 fn parse_key_set(json: &[u8]) -> Result<KeySet, String> {
     let (keys, _skipped) = KeySet::from_jwks(json).map_err(|error| error.to_string())?;
     Ok(keys)
 }
 
 fn outcome<'a>(headers: Option<&'a Headers>, body: &'a [u8]) -> FetchOutcome<'a> {
-    let status = headers.and_then(|headers| headers.plain_text(":status")).and_then(|status| status.parse().ok());
+    let status = headers.and_then(|headers| plain_text(headers, ":status")).and_then(|status| status.parse().ok());
     match (headers, status) {
         (Some(headers), Some(status)) if body.len() <= key_sets::MAX_RESPONSE_BYTES => {
             FetchOutcome::Answer { status, cache_control: headers.get_all("cache-control").next(), body }

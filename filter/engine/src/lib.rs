@@ -6,9 +6,26 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+mod audit;
 pub mod config;
-pub mod key_sets;
+mod counters;
+mod credentials;
+mod engine;
+mod forward;
 pub mod http;
+pub mod jwt;
+pub mod key_sets;
+mod limiter;
+pub mod limits;
 pub mod matching;
+pub mod policy;
 pub mod ports;
+mod scopes;
+pub mod strict_json;
 pub mod time;
+mod token_cache;
+mod walk;
+
+pub use counters::CounterId;
+pub use engine::{Actions, Engine, FetchResult, HeaderChange, Passage, Seed, Step};
+pub use key_sets::{Fetch, FetchId, RequestId};

@@ -10,9 +10,11 @@ use crate::audit;
 use crate::config::schema::Mode;
 use crate::counters::{CounterId, Verdict};
 use crate::credentials::{self, Credential};
-use crate::engine::{Engine, HeaderChange, Passage};
+use crate::engine::{Engine, HeaderChange, Passage, plain_text};
 use crate::forward;
-use crate::http::{HeaderLookup as _, RequestHead, RequestPath};
+use crate::http::path::PathOptions;
+use crate::http::{Method, RequestHead, RequestPath};
+use crate::jwt::error::Quoted;
 use crate::jwt::{KeySet, TokenError, UntrustedToken, VerifiedToken};
 use crate::key_sets::{Lookup, UnknownKid, WaitFor};
 use crate::limiter::Subject;
@@ -103,10 +105,13 @@ impl<'a> Walk<'a> {
     /// [`Stop`] at the first check that refuses (in enforce mode), or where keys must be waited for.
     pub fn run(mut self) -> Result<Passage, Stop> {
         self.remove_identity_headers();
-        let path = match RequestPath::of(self.head) {
+        let head = self.head;
+        let options = PathOptions { asterisk_form: *head.method() == Method::Options, ..PathOptions::default() };
+        let path = match RequestPath::parse_with(head.target(), &options) {
             Ok(path) => path,
-            Err(denial) => {
-                self.tolerate(self.policy.mode, denial)?;
+            Err(error) => {
+                let reason = Reason::from_code(error.reason()).unwrap_or(Reason::RequestMalformed);
+                self.tolerate(self.policy.mode, Denial::new(reason, ""))?;
                 return Ok(self.passage);
             }
         };
@@ -241,7 +246,7 @@ impl<'a> Walk<'a> {
         match verified {
             Ok((principal, credential)) => {
                 if policy.providers.get(usize::from(principal.provider)).is_some_and(|provider| provider.strip) {
-                    self.passage.request.extend(credential.removal(self.head, path));
+                    self.passage.request.extend(credential.removal(self.head));
                 }
                 self.principal = Some(principal);
                 Ok(())
@@ -277,10 +282,11 @@ impl<'a> Walk<'a> {
         let untrusted = UntrustedToken::parse(token, max_bytes).map_err(|error| denied(&error))?;
         // The issuer is not verified yet: it only picks the provider that will verify it.
         let issuer = untrusted.unverified_issuer();
-        let named = candidates().find(|(_, provider)| provider.verifier.issuer.as_deref() == issuer && issuer.is_some());
+        let named =
+            candidates().find(|(_, provider)| provider.verifier.issuer.as_deref() == issuer && issuer.is_some());
         let any = || candidates().find(|(_, provider)| provider.verifier.issuer.is_none());
         let Some((index, provider)) = named.or_else(any) else {
-            return Err(denied(&TokenError::IssuerRefused));
+            return Err(denied(&TokenError::IssuerRefused { issuer: Quoted::new(issuer.unwrap_or_default()) }));
         };
         if token.len() > provider.max_token_bytes {
             return Err(denied(&TokenError::TooLarge { max_bytes: provider.max_token_bytes }));
@@ -303,7 +309,9 @@ impl<'a> Walk<'a> {
         match self.engine.key_sets.lookup(&provider.name, self.now) {
             Lookup::Ready { keys, .. } => Ok(keys),
             Lookup::Wait(wait_for) => Err(self.wait(provider, wait_for)),
-            Lookup::Unavailable { retry_after } => Err(keys_unavailable(Reason::KeysUnavailable, provider, retry_after)),
+            Lookup::Unavailable { retry_after } => {
+                Err(keys_unavailable(Reason::KeysUnavailable, provider, retry_after))
+            }
         }
     }
 
@@ -362,7 +370,9 @@ impl<'a> Walk<'a> {
         let removed = rule.headers.remove.iter().filter(|name| self.head.headers().get_all(name).next().is_some());
         self.passage.request.extend(removed.map(|name| HeaderChange::Remove(name.clone())));
         let set = rule.headers.set.iter();
-        self.passage.request.extend(set.map(|(name, value)| HeaderChange::Set(name.clone(), value.clone().into_bytes())));
+        self.passage
+            .request
+            .extend(set.map(|(name, value)| HeaderChange::Set(name.clone(), value.clone().into_bytes())));
         Ok(())
     }
 
@@ -379,7 +389,7 @@ impl<'a> Walk<'a> {
         self.record(&denial, verdict);
         match verdict {
             Verdict::Denied => {
-                let request_id = self.head.headers().plain_text("x-request-id");
+                let request_id = plain_text(self.head.headers(), "x-request-id");
                 let answer = Answer::new(&denial, &self.policy.realm, &self.policy.type_base, request_id);
                 Err(Stop::Denied(answer))
             }
@@ -404,7 +414,7 @@ impl<'a> Walk<'a> {
             client,
             subject: principal.and_then(|principal| principal.token.subject()),
             provider: principal.and_then(|principal| self.policy.provider_label(principal.provider)),
-            request_id: self.head.headers().plain_text("x-request-id"),
+            request_id: plain_text(self.head.headers(), "x-request-id"),
         };
         let line = event.to_line();
         self.engine.log.push(line);

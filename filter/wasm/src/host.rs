@@ -294,11 +294,6 @@ impl ProxyHost {
     pub fn verifies_signatures(self) -> bool {
         self.verifies
     }
-
-    /// The same host with its native verification left unused, so that the software path decides.
-    pub fn without_signatures(self) -> Self {
-        Self { verifies: false }
-    }
 }
 
 impl SharedStore for ProxyHost {
@@ -307,8 +302,7 @@ impl SharedStore for ProxyHost {
         let mut size = 0;
         let mut cas = 0;
         // SAFETY: pointer and length of a live string; the out-pointers outlive the call.
-        let status =
-            unsafe { raw::proxy_get_shared_data(key.as_ptr(), key.len(), &mut data, &mut size, &mut cas) };
+        let status = unsafe { raw::proxy_get_shared_data(key.as_ptr(), key.len(), &mut data, &mut size, &mut cas) };
         // SAFETY: the host filled both or left them empty.
         let value = unsafe { owned(data, size) };
         match (status, NonZeroU32::new(cas)) {
@@ -324,8 +318,7 @@ impl SharedStore for ProxyHost {
             Expected::Unchanged(version) => version.0.get(),
         };
         // SAFETY: pointers and lengths of live slices.
-        let status =
-            unsafe { raw::proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas) };
+        let status = unsafe { raw::proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas) };
         match status {
             OK => Ok(WriteOutcome::Written),
             CAS_MISMATCH => Ok(WriteOutcome::Conflict),

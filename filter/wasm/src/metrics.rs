@@ -2,22 +2,26 @@
 
 use std::collections::HashMap;
 
-use portcullis_engine::CounterId;
+use portcullis_engine::{CounterId, Engine};
 
 use crate::host;
 
-/// The proxy's metric ids by the engine's counter ids; each metric is defined when it is first counted.
+/// The proxy's metric ids by the engine's counters; each metric is defined when it is first counted.
 #[derive(Debug, Default)]
 pub struct Metrics {
     ids: HashMap<CounterId, Option<u32>>,
+    counts: Vec<(CounterId, u64)>,
 }
 
 impl Metrics {
-    /// Adds one to the counter; `name` is asked only the first time.
-    pub fn count(&mut self, counter: CounterId, name: impl FnOnce() -> String) {
-        let id = *self.ids.entry(counter).or_insert_with(|| host::define_counter(&name()));
-        if let Some(id) = id {
-            host::increment_counter(id, 1);
+    /// Hands the engine's counts to the proxy.
+    pub fn flush(&mut self, engine: &mut Engine) {
+        engine.take_counts(&mut self.counts);
+        for (counter, count) in self.counts.drain(..) {
+            let id = *self.ids.entry(counter).or_insert_with(|| host::define_counter(&engine.counter_name(counter)));
+            if let Some(id) = id {
+                host::increment_counter(id, i64::try_from(count).unwrap_or(i64::MAX));
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use portcullis_engine::ports::Ports;
-use portcullis_engine::{Actions, Engine, Fetch, FetchId, FetchOutcome, RequestId, Seed};
+use portcullis_engine::{Actions, Engine, Fetch, FetchId, FetchResult, RequestId, Seed};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
@@ -49,15 +49,10 @@ impl Shell {
 
     /// Hands the engine's log lines and counts to the proxy.
     pub fn flush(&self, engine: &mut Engine) {
-        for line in engine.drain_log() {
+        for line in engine.take_log() {
             host::log(Level::Warn, &line);
         }
-        if engine.has_counts() {
-            let mut metrics = self.metrics.borrow_mut();
-            for counter in engine.drain_counts() {
-                metrics.count(counter, || engine.counter_name(counter));
-            }
-        }
+        self.metrics.borrow_mut().flush(engine);
     }
 
     /// Makes the next tick come in `wanted`, but not sooner than in a millisecond. Speaks for the root context.
@@ -103,16 +98,22 @@ impl Root {
         match self.dispatch_http_call(&fetch.cluster, headers, None, vec![], fetch.timeout) {
             Ok(token) => self.fetches.borrow_mut().push((token, fetch.id)),
             Err(status) => {
-                let problem = format!("cluster {:?} cannot be called: {status:?}", fetch.cluster);
-                self.answered(shell, fetch.id, FetchOutcome::Failed(problem));
+                host::log(
+                    Level::Error,
+                    &format!(
+                        "portcullis: cluster {:?} cannot be called ({status:?}): is it in envoy.yaml?",
+                        fetch.cluster
+                    ),
+                );
+                self.answered(shell, fetch.id, FetchResult::NoAnswer);
             }
         }
     }
 
-    fn answered(&self, shell: &Shell, id: FetchId, outcome: FetchOutcome) {
+    fn answered(&self, shell: &Shell, id: FetchId, result: FetchResult) {
         let actions = {
             let mut engine = shell.engine.borrow_mut();
-            let actions = engine.on_fetch_response(id, outcome, shell.ports(), host::now());
+            let actions = engine.on_fetch_result(id, result, shell.ports(), host::now());
             shell.flush(&mut engine);
             actions
         };
@@ -120,7 +121,7 @@ impl Root {
     }
 
     fn resume(&self, shell: &Shell, id: RequestId) {
-        if host::set_effective_context(id.0) {
+        if host::set_effective_context(stream::context_id(id)) {
             let step = {
                 let mut engine = shell.engine.borrow_mut();
                 let step = engine.resume(id, shell.ports(), host::now());
@@ -136,7 +137,7 @@ impl Root {
 }
 
 impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, _headers: usize, body_size: usize, _trailers: usize) {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
         let Some(shell) = self.shell.clone() else { return };
         let found = {
             let mut fetches = self.fetches.borrow_mut();
@@ -144,16 +145,16 @@ impl Context for Root {
         };
         let Some(id) = found else { return };
         // No headers: the cluster did not answer (timeout, reset, no healthy host).
-        let outcome = match host::header_map(host::Map::CalloutResponse).filter(|map| !map.is_empty()) {
-            None => FetchOutcome::Failed("no answer".to_owned()),
+        let result = match host::header_map(host::Map::CalloutResponse).filter(|_| headers > 0) {
+            None => FetchResult::NoAnswer,
             Some(headers) => {
                 let max = shell.engine.borrow().max_fetch_bytes();
                 // One byte more than allowed shows that the body is too large.
                 let body = host::buffer(host::Buffer::CalloutResponse, body_size.min(max.saturating_add(1)));
-                FetchOutcome::Answered { headers, body: body.unwrap_or_default() }
+                FetchResult::Answer { headers, body: body.unwrap_or_default() }
             }
         };
-        self.answered(&shell, id, outcome);
+        self.answered(&shell, id, result);
     }
 }
 
@@ -164,7 +165,6 @@ impl RootContext for Root {
         let environment = |name: &str| std::env::var(name).ok();
         match Engine::new(&configuration, &environment, seed()) {
             Ok(mut engine) => {
-                let host = if engine.wants_host_signatures() { host } else { host.without_signatures() };
                 let verification = if host.verifies_signatures() { "the host" } else { "this module" };
                 host::log(Level::Info, &format!("portcullis: {}; signatures by {verification}", engine.summary()));
                 let next_tick = engine.on_start(&host, host::now());
@@ -214,9 +214,11 @@ impl RootContext for Root {
 /// Fresh randomness from the host, different in every worker and at every start.
 fn seed() -> Seed {
     let mut seed = [0; 32];
-    // Without randomness hashes can be predicted by a client, but no verdict depends on it.
+    // Without randomness hashes can be predicted by a client, but no verdict depends on it: the time has to do.
     if getrandom::fill(&mut seed).is_err() {
-        seed[..8].copy_from_slice(&host::now().0.to_le_bytes());
+        for (byte, time) in seed.iter_mut().zip(host::now().0.to_le_bytes().iter().cycle()) {
+            *byte = *time;
+        }
     }
     Seed(seed)
 }

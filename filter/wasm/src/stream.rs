@@ -43,7 +43,7 @@ pub enum Verdict {
 impl Stream {
     /// A request that just began. Without a shell there is no configuration, and everything is refused.
     pub fn new(id: u32, shell: Option<Rc<Shell>>) -> Self {
-        Self { id: RequestId(id), shell, stage: Stage::Fresh, response: Vec::new() }
+        Self { id: RequestId(id.into()), shell, stage: Stage::Fresh, response: Vec::new() }
     }
 
     /// Where the request stands now: the root context may have decided a held one meanwhile.
@@ -88,8 +88,8 @@ impl HttpContext for Stream {
             shell.flush(&mut engine);
             if matches!(step, Step::Hold) {
                 host::set_effective_context(shell.root_id);
-                shell.tick_in(engine.held_tick());
-                host::set_effective_context(self.id.0);
+                shell.tick_in(engine.next_tick(host::now()));
+                host::set_effective_context(context_id(self.id));
             }
             step
         };
@@ -139,6 +139,11 @@ impl Drop for Stream {
     }
 }
 
+/// The proxy's context id of a request: the engine's ids are made of them.
+pub fn context_id(id: RequestId) -> u32 {
+    u32::try_from(id.0).unwrap_or(0)
+}
+
 /// Carries out the verdict on a request that was held; it is the effective context.
 pub fn decide_held(step: Step) -> Option<Verdict> {
     match step {
@@ -152,7 +157,7 @@ pub fn decide_held(step: Step) -> Option<Verdict> {
                 host::continue_request();
                 Some(Verdict::Passed(passage.response))
             }
-            Action::Pause => Some(Verdict::Refused),
+            _ => Some(Verdict::Refused),
         },
     }
 }

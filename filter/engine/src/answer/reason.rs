@@ -66,32 +66,40 @@ reasons! {
     Ok = "ok", 200, None, "ok";
     /// The request head could not be read: pseudo-headers missing, repeated or not valid.
     RequestMalformed = "request_malformed", 400, None, "the request is malformed";
-    /// A header holds control bytes, or a header that may come once came more often.
+    /// A header's name or value holds bytes that it must not hold (RFC 9110, 5.5).
     HeaderMalformed = "header_malformed", 400, None, "a header is malformed";
+    /// A header that may stand once, or by which rules choose, stands on several lines.
+    HeaderRepeated = "header_repeated", 400, None, "a header that may stand once was sent more than once";
+    /// The host is no host name or address with an optional port.
+    AuthorityMalformed = "authority_malformed", 400, None, "the host is not valid";
     /// `:authority` and `host` name different hosts.
-    HostMismatch = "host_mismatch", 400, None, "the request names two hosts";
+    HostMismatch = "host_mismatch", 400, None, "the host header and the authority differ";
     /// The path holds an encoded or a raw backslash.
-    PathBackslash = "path_backslash", 400, None, "the path is ambiguous";
+    PathBackslash = "path_backslash", 400, None, "the path has a backslash";
     /// The path holds `%2F`.
-    PathEncodedSlash = "path_encoded_slash", 400, None, "the path is ambiguous";
+    PathEncodedSlash = "path_encoded_slash", 400, None, "the path has an encoded slash";
     /// The path holds `.` or `..` as a segment, plain or encoded.
-    PathDotSegment = "path_dot_segment", 400, None, "the path is ambiguous";
+    PathDotSegment = "path_dot_segment", 400, None, "the path has a dot segment";
     /// The path holds `;` parameters.
-    PathParameters = "path_parameters", 400, None, "the path is ambiguous";
+    PathParameters = "path_parameters", 400, None, "the path has a semicolon";
     /// The path is percent-encoded twice.
-    PathDoubleEncoded = "path_double_encoded", 400, None, "the path is ambiguous";
+    PathDoubleEncoded = "path_double_encoded", 400, None, "the path is encoded twice";
     /// The path holds control bytes, plain or encoded.
-    PathControlByte = "path_control_byte", 400, None, "the path is ambiguous";
+    PathControlByte = "path_control_byte", 400, None, "the request target has a control character or a space";
     /// The path holds `%` without two hexadecimal digits.
-    PathBadEscape = "path_bad_escape", 400, None, "the path is malformed";
+    PathBadEscape = "path_bad_escape", 400, None, "the path has an incomplete percent escape";
     /// The decoded path is no valid UTF-8, or an overlong form.
-    PathBadUtf8 = "path_bad_utf8", 400, None, "the path is ambiguous";
+    PathBadUtf8 = "path_bad_utf8", 400, None, "the path's percent escapes are not valid UTF-8";
+    /// The path holds an unescaped byte above 0x7F.
+    PathNonAscii = "path_non_ascii", 400, None, "the path has a character that must be percent-encoded";
+    /// The path escapes a character that needs no escape (`%61` for `a`): the proxy routes by the path as it was sent.
+    PathEncodedUnreserved = "path_encoded_unreserved", 400, None, "the path escapes a character that needs no escape";
     /// The path holds two slashes in a row.
-    PathEmptySegment = "path_empty_segment", 400, None, "the path is ambiguous";
+    PathEmptySegment = "path_empty_segment", 400, None, "the path has two slashes in a row";
     /// The request target holds a fragment.
-    PathFragment = "path_fragment", 400, None, "the path is malformed";
+    PathFragment = "path_fragment", 400, None, "the request target has a fragment";
     /// The path is longer than 8 KiB.
-    PathTooLong = "path_too_long", 414, None, "the path is too long";
+    PathTooLong = "path_too_long", 414, None, "the request target is too long";
     /// The request target is not a path: absolute form, or `*` with another method than OPTIONS.
     TargetForm = "target_form", 400, None, "the request target is not a path";
     /// A header that the rule requires is missing.

@@ -88,6 +88,8 @@ section! {
         answers: AnswersSection = {},
         /// Request headers that only the gateway may set, beside those named by `forward`: always removed from what a client sends.
         identity_headers: Vec<String>,
+        /// The most memory that each worker spends on verified tokens, so that they need no second verification; 0 switches it off.
+        token_cache: Size = "8MiB",
         /// The greatest number of requests per worker that wait for a key set at the same time.
         max_waiting: u64 = 256,
         /// How long a request waits for a first key set before it is answered with 503.

@@ -116,3 +116,62 @@ pub enum EventKind {
     /// The host has no shared data: this worker fetches for itself from now on.
     StoreUnavailable,
 }
+
+impl EventKind {
+    /// The stable name for counters.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::LeaseTaken { .. } => "fetch_started",
+            Self::UnknownKidRefetch { .. } => "unknown_kid_refetch",
+            Self::Fetched { .. } => "fetched",
+            Self::FetchFailed { .. } => "fetch_failed",
+            Self::AnswerDiscarded => "answer_discarded",
+            Self::Loaded { .. } => "loaded",
+            Self::LoadFailed { .. } => "load_failed",
+            Self::StaleServed => "stale_served",
+            Self::Expired => "expired",
+            Self::StoreUnavailable => "store_unavailable",
+        }
+    }
+
+    /// Whether an operator should look at it: then it is logged.
+    pub const fn is_trouble(&self) -> bool {
+        matches!(
+            self,
+            Self::FetchFailed { .. }
+                | Self::LoadFailed { .. }
+                | Self::StaleServed
+                | Self::Expired
+                | Self::StoreUnavailable
+        )
+    }
+}
+
+impl std::fmt::Display for EventKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::LeaseTaken { attempt, replaces_vanished: false } => {
+                write!(f, "fetches the key set, attempt {attempt}")
+            }
+            Self::LeaseTaken { attempt, replaces_vanished: true } => {
+                write!(f, "fetches the key set in place of a worker that vanished, attempt {attempt}")
+            }
+            Self::UnknownKidRefetch { .. } => f.write_str("an unknown key id asks for a fetch"),
+            Self::Fetched { changed, next_in, .. } => {
+                let what = if *changed { "a new" } else { "the same" };
+                write!(f, "fetched {what} key set, next in {} s", next_in.as_secs())
+            }
+            Self::FetchFailed { error, failures, retry_in } => write!(
+                f,
+                "the key set cannot be fetched: {error} (failure {failures} in a row, next try in {} s)",
+                retry_in.as_secs()
+            ),
+            Self::AnswerDiscarded => f.write_str("an answer came too late and is not used"),
+            Self::Loaded { .. } => f.write_str("uses a new key set"),
+            Self::LoadFailed { error } => write!(f, "the shared key set cannot be used: {error}"),
+            Self::StaleServed => f.write_str("the key set is past its refresh and still used"),
+            Self::Expired => f.write_str("the key set is too old and no longer used"),
+            Self::StoreUnavailable => f.write_str("the host has no shared data: this worker fetches for itself"),
+        }
+    }
+}

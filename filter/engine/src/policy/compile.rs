@@ -130,7 +130,11 @@ impl<'a> Compiler<'a> {
                 Some(rules.len() - 1)
             }
             (Unmatched::Policy, None) => {
-                self.problems.add_with_hint("defaults.unmatched", "there is no default policy", "set `defaults.policy`");
+                self.problems.add_with_hint(
+                    "defaults.unmatched",
+                    "there is no default policy",
+                    "set `defaults.policy`",
+                );
                 None
             }
         };
@@ -148,6 +152,7 @@ impl<'a> Compiler<'a> {
             realm: config.answers.realm.clone(),
             type_base: config.answers.type_base.clone(),
             max_waiting: usize::try_from(config.max_waiting).unwrap_or(usize::MAX),
+            token_cache_bytes: config.token_cache.as_usize(),
             max_wait: config.max_wait.0,
         })
     }
@@ -332,8 +337,7 @@ impl<'a> Compiler<'a> {
         let Some(section) = section else { return Some(HeaderRules::default()) };
         let mut names = |field: &str, names: &[String]| -> Option<Vec<String>> {
             let at = member_path(at, field);
-            let read: Vec<_> =
-                names.iter().map(|name| changeable_header(&at, name, field, self.problems)).collect();
+            let read: Vec<_> = names.iter().map(|name| changeable_header(&at, name, field, self.problems)).collect();
             read.into_iter().collect()
         };
         let require = names("require", &section.require);

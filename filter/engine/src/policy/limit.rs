@@ -5,7 +5,8 @@ use std::num::NonZeroU64;
 use crate::config::document::member_path;
 use crate::config::schema::{KeySection, LimitSection, Mode, OnError, OverflowSection};
 use crate::config::{Problems, suggest};
-use crate::limits::Quota;
+use crate::limits::PartKind;
+use crate::limits::gcra::Quota;
 
 use super::compile::header_name;
 
@@ -56,12 +57,8 @@ pub enum KeyPart {
     Claim(String),
 }
 
-const PLAIN_PARTS: &[(&str, KeyPart)] = &[
-    ("principal", KeyPart::Principal),
-    ("ip", KeyPart::Ip),
-    ("rule", KeyPart::Rule),
-    ("method", KeyPart::Method),
-];
+const PLAIN_PARTS: &[(&str, KeyPart)] =
+    &[("principal", KeyPart::Principal), ("ip", KeyPart::Ip), ("rule", KeyPart::Rule), ("method", KeyPart::Method)];
 
 impl KeyPart {
     fn parse(at: &str, text: &str, problems: &mut Problems) -> Option<Self> {
@@ -83,6 +80,18 @@ impl KeyPart {
         }
     }
 
+    /// How the part is named in a descriptor.
+    pub fn kind(&self) -> (PartKind, &str) {
+        match self {
+            Self::Principal => (PartKind::Principal, ""),
+            Self::Ip => (PartKind::Ip, ""),
+            Self::Rule => (PartKind::Route, ""),
+            Self::Method => (PartKind::Method, ""),
+            Self::Header(name) => (PartKind::Header, name),
+            Self::Claim(name) => (PartKind::Claim, name),
+        }
+    }
+
     fn needs_principal(&self) -> bool {
         matches!(self, Self::Principal | Self::Claim(_))
     }
@@ -94,6 +103,11 @@ impl LimitKey {
         match self {
             Self::All(parts) | Self::FirstOf(parts) => parts,
         }
+    }
+
+    /// Whether the client's address is part of the key.
+    pub fn reads_address(&self) -> bool {
+        self.parts().contains(&KeyPart::Ip)
     }
 
     /// Whether the limit can only be charged once the caller is known.

@@ -1,6 +1,7 @@
 //! The checked policy: what the configuration means, compiled once, with nothing left to validate.
 
 mod compile;
+mod compile_match;
 mod limit;
 mod provider;
 mod rule;
@@ -46,6 +47,8 @@ pub struct Policy {
     pub realm: String,
     /// What stands before the reason code in a problem document's `type`.
     pub type_base: String,
+    /// The most memory that a worker's cache of verified tokens takes.
+    pub token_cache_bytes: usize,
     /// How many requests may wait for key sets at the same time.
     pub max_waiting: usize,
     /// How long a request may wait for a key set.
@@ -70,6 +73,11 @@ impl Policy {
     /// The name of the rule at `index`, for counters.
     pub fn rule_label(&self, index: u16) -> Option<&str> {
         self.rules.get(usize::from(index)).map(|rule| rule.label.as_str())
+    }
+
+    /// The name of the limit at `index`, for counters.
+    pub fn limit_label(&self, index: u16) -> Option<&str> {
+        self.limits.get(usize::from(index)).map(|limit| limit.name.as_str())
     }
 
     /// The name of the provider at `index`, for counters.

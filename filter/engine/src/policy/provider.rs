@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::config::schema::{ForwardToken, JwksSection, Profile, ProviderSection, TokenSourceSection};
 use crate::config::{Problems, document::member_path, suggest};
 use crate::credentials::TokenSource;
-use crate::jwt::{Algorithm, AlgorithmSet, KeySet, Verifier};
+use crate::jwt::{self, Algorithm, AlgorithmSet, KeySet, Verifier};
 use crate::key_sets::{KeySetSource, Location};
 
 use super::Environment;
@@ -84,15 +84,20 @@ impl Provider {
                 "leeway covers clock drift between issuer and gateway; 30s is usual",
             );
         }
-        let mut verifier = Verifier::new(algorithms);
-        verifier.issuer.clone_from(&section.issuer);
-        verifier.audiences.clone_from(&section.audiences.0);
-        verifier.token_types.clone_from(&section.token_types);
-        verifier.required_claims.clone_from(&section.claims.require);
-        verifier.require_exp = section.claims.require_exp;
-        verifier.max_age = section.claims.max_age.map(|span| span.0);
-        verifier.leeway = section.claims.leeway.0;
-        verifier.rfc9068 = section.profile == Some(Profile::Rfc9068);
+        let verifier = Verifier {
+            issuer: section.issuer.clone(),
+            audiences: section.audiences.0.clone(),
+            algorithms,
+            token_types: section.token_types.clone(),
+            required_claims: section.claims.require.clone(),
+            require_expiry: section.claims.require_exp,
+            max_age: section.claims.max_age.map(|span| span.0),
+            leeway: section.claims.leeway.0,
+            profile: match section.profile {
+                Some(Profile::Rfc9068) => jwt::Profile::Rfc9068,
+                None => jwt::Profile::Jwt,
+            },
+        };
         Some(Self {
             name: name.to_owned(),
             verifier,
@@ -225,7 +230,7 @@ fn secret(at: &str, secret: &[u8], algorithms: AlgorithmSet, problems: &mut Prob
 
 /// A key set of which no key fits any of the provider's algorithms would refuse every token.
 fn usable(at: &str, keys: KeySet, algorithms: AlgorithmSet, problems: &mut Problems) -> Option<KeySource> {
-    if keys.serves_none_of(algorithms) {
+    if keys.keys().iter().all(|key| key.algorithms().intersection(algorithms).is_empty()) {
         problems.add(at, "has no key for any of the provider's `algorithms`");
         return None;
     }
