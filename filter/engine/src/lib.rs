@@ -5,5 +5,7 @@
 //! small ports of [`ports`]. `filter/README.md` has the map and the walk of a request.
 #![forbid(unsafe_code)]
 
+pub mod jwt;
 pub mod ports;
+pub mod strict_json;
 pub mod time;
