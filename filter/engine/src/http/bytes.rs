@@ -1,15 +1,40 @@
 //! Byte classes of HTTP and URI syntax, and percent escapes.
 
-/// Whether `byte` may stand in a token: a method, a header's name (RFC 9110, section 5.6.2).
-pub(crate) const fn is_token(byte: u8) -> bool {
-    matches!(byte,
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
-        | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
-}
+/// Letters, digits and a few more bytes: a table, because every byte of every name and path is looked up.
+pub(crate) struct ByteSet([bool; 256]);
 
-/// Whether `byte` is `unreserved` (RFC 3986, section 2.3).
-pub(crate) const fn is_unreserved(byte: u8) -> bool {
-    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~')
+/// What may stand in a token: a method, a header's name (RFC 9110, section 5.6.2).
+pub(crate) static TOKEN: ByteSet = ByteSet::letters_digits_and(b"!#$%&'*+-.^_`|~");
+/// `unreserved` (RFC 3986, section 2.3).
+pub(crate) static UNRESERVED: ByteSet = ByteSet::letters_digits_and(b"-._~");
+
+impl ByteSet {
+    /// The set of ASCII letters, digits and `more`.
+    #[expect(clippy::indexing_slicing, reason = "runs in the compiler only")]
+    pub(crate) const fn letters_digits_and(more: &[u8]) -> Self {
+        let mut set = [false; 256];
+        let mut byte = 0;
+        while byte < 128 {
+            set[byte] = (byte as u8).is_ascii_alphanumeric();
+            byte += 1;
+        }
+        let mut at = 0;
+        while at < more.len() {
+            set[more[at] as usize] = true;
+            at += 1;
+        }
+        Self(set)
+    }
+
+    /// Whether `byte` is in the set.
+    pub(crate) fn has(&self, byte: u8) -> bool {
+        self.0.get(usize::from(byte)).copied().unwrap_or(false)
+    }
+
+    /// Whether all `bytes` are in the set.
+    pub(crate) fn has_all(&self, bytes: &[u8]) -> bool {
+        bytes.iter().fold(true, |all, &byte| all & self.has(byte))
+    }
 }
 
 /// Whether `bytes` holds a control byte other than a tab: never part of a field value (RFC 9110, section 5.5).

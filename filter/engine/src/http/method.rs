@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::bytes::is_token;
+use super::bytes::TOKEN;
 
 /// A longer method is refused: no registered one has more than 17 bytes.
 const MAX_METHOD_BYTES: usize = 64;
@@ -61,7 +61,7 @@ impl Method {
             b"CONNECT" => Self::Connect,
             b"TRACE" => Self::Trace,
             other => {
-                let fits = (1..=MAX_METHOD_BYTES).contains(&other.len()) && other.iter().copied().all(is_token);
+                let fits = (1..=MAX_METHOD_BYTES).contains(&other.len()) && TOKEN.has_all(other);
                 let text = str::from_utf8(other).ok().filter(|_| fits).ok_or(MethodSyntax)?;
                 Self::Other(text.into())
             }

@@ -19,7 +19,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::bytes::{escaped_byte, is_unreserved, push_escape, unescape};
+use super::bytes::{ByteSet, escaped_byte, push_escape, unescape};
 use super::head::split_query;
 
 /// A path in its one form, with the query as it was sent.
@@ -70,7 +70,7 @@ impl<'a> RequestPath<'a> {
         let (path, query) = split_query(target);
         check_query(query.unwrap_or_default())?;
         let path = match str::from_utf8(path) {
-            Ok(plain) if path.iter().copied().all(is_plain) => Cow::Borrowed(plain),
+            Ok(plain) if PLAIN.has_all(path) => Cow::Borrowed(plain),
             _ => Cow::Owned(normalise(path)?),
         };
         check_segments(&path)?;
@@ -198,10 +198,7 @@ impl fmt::Display for PathError {
 impl std::error::Error for PathError {}
 
 /// What stands for itself in the one form: `unreserved`, `sub-delims` without `;`, `:`, `@` and the separator.
-const fn is_plain(byte: u8) -> bool {
-    is_unreserved(byte)
-        || matches!(byte, b'/' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@')
-}
+static PLAIN: ByteSet = ByteSet::letters_digits_and(b"-._~/!$&'()*+,=:@");
 
 fn check_query(query: &[u8]) -> Result<(), PathError> {
     for &byte in query {
@@ -215,15 +212,26 @@ fn check_query(query: &[u8]) -> Result<(), PathError> {
 }
 
 fn check_segments(path: &str) -> Result<(), PathError> {
-    let mut segments = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
-    while let Some(segment) = segments.next() {
-        match segment {
-            "." | ".." => return Err(PathError::DotSegment),
-            "" if segments.peek().is_some() => return Err(PathError::EmptySegment),
-            _ => {}
-        }
+    #[derive(Clone, Copy)]
+    enum Segment {
+        Empty,
+        OneDot,
+        TwoDots,
+        Name,
     }
-    Ok(())
+    use Segment::{Empty, Name, OneDot, TwoDots};
+    let mut segment = Name;
+    for byte in path.bytes() {
+        segment = match (byte, segment) {
+            (b'/', Empty) => return Err(PathError::EmptySegment),
+            (b'/', OneDot | TwoDots) => return Err(PathError::DotSegment),
+            (b'/', Name) => Empty,
+            (b'.', Empty) => OneDot,
+            (b'.', OneDot) => TwoDots,
+            _ => Name,
+        };
+    }
+    if matches!(segment, OneDot | TwoDots) { Err(PathError::DotSegment) } else { Ok(()) }
 }
 
 fn normalise(path: &[u8]) -> Result<String, PathError> {
@@ -241,7 +249,7 @@ fn normalise(path: &[u8]) -> Result<String, PathError> {
             b' ' if escaped => out.push_str("%20"),
             0..=b' ' | 0x7f => return Err(PathError::ControlByte),
             0x80.. if !escaped => return Err(PathError::NonAscii),
-            plain if is_plain(plain) => out.push(char::from(plain)),
+            plain if PLAIN.has(plain) => out.push(char::from(plain)),
             other => {
                 has_high_bytes |= other >= 0x80;
                 push_escape(&mut out, other);
