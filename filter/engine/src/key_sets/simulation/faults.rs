@@ -1,5 +1,6 @@
 //! Providers, workers, clocks and hosts that fail.
 
+use super::super::source::Plan;
 use super::*;
 use crate::ports::{Expected, StoreUnavailable, Version, WriteOutcome};
 
@@ -168,4 +169,46 @@ fn of_workers_that_tick_in_the_same_instant_one_fetches() {
         });
     }
     assert_eq!(count.into_inner(), 50);
+}
+
+/// A worker with another version of the filter, to which `b` is not a good set.
+fn parse_without_b(body: &[u8]) -> Result<Kids, String> {
+    parse(body).and_then(|kids| if kids.contains("b") { Err("b is unheard of".into()) } else { Ok(kids) })
+}
+
+#[test]
+fn keys_do_not_stay_fresh_on_a_worker_that_cannot_load_newer_ones() {
+    let store = MemoryStore::default();
+    let new = |parse, id| KeySets::new(vec![source()], parse, id, 7, WaitLimits::default()).unwrap();
+    let (mut leader, mut picky) = (new(parse, 1), new(parse_without_b, 2));
+    let mut complaints = 0;
+    for seconds in (1_000..2_000).step_by(10) {
+        let now = UnixNanos::from_secs(seconds);
+        let body: &[u8] = if seconds < 1_100 { b"keys:a" } else { b"keys:b" };
+        for fetch in leader.on_tick(now, &store).fetches {
+            leader.on_response(fetch.id, FetchOutcome::Answer { status: 200, cache_control: None, body }, now, &store);
+        }
+        let events = picky.on_tick(now, &store).events;
+        complaints += events.iter().filter(|event| matches!(event.kind, EventKind::LoadFailed { .. })).count();
+        let is_ready = matches!(picky.lookup(PROVIDER, now), Lookup::Ready { .. });
+        assert_eq!(is_ready, seconds <= 1_060 + 600, "at {seconds}");
+    }
+    assert_eq!(complaints, 1, "it parses what it cannot read once, not at every tick");
+}
+
+#[test]
+fn a_body_that_is_behind_its_record_is_not_loaded() {
+    let store = MemoryStore::default();
+    let new = |id| KeySets::new(vec![source()], parse, id, 7, WaitLimits::default()).unwrap();
+    let now = UnixNanos::from_secs(1_000);
+    let mut leader = new(1);
+    let fetch = leader.on_tick(now, &store).fetches[0].id;
+    leader.on_response(fetch, FetchOutcome::Answer { status: 200, cache_control: None, body: b"keys:a" }, now, &store);
+    let body_key = Plan::new(source()).unwrap().body_key;
+    let (mut body, version) = store.get(&body_key).unwrap().unwrap();
+    body[0] = 0;
+    assert_eq!(store.compare_and_set(&body_key, &body, Expected::Unchanged(version)), Ok(WriteOutcome::Written));
+    let mut late = new(2);
+    late.on_tick(now, &store);
+    assert!(matches!(late.lookup(PROVIDER, now), Lookup::Wait(_)));
 }

@@ -36,16 +36,19 @@ fn a_short_max_age_brings_refreshes_forward_but_not_without_bound() {
 #[test]
 fn equal_bytes_keep_their_generation_so_that_cached_tokens_live() {
     let mut gateway = gateway(2, Provider::Good("a"));
+    let held = |gateway: &mut Gateway, index| {
+        let now = gateway.clock();
+        let Lookup::Ready { keys, generation } = gateway.worker(index).lookup(PROVIDER, now) else { panic!("no keys") };
+        (std::rc::Rc::as_ptr(&keys), generation)
+    };
     gateway.run(1_000);
-    let now = gateway.clock();
-    let before = gateway.worker(1).lookup(PROVIDER, now);
+    let before = [held(&mut gateway, 0), held(&mut gateway, 1)];
     gateway.run(300_000);
-    let now = gateway.clock();
-    assert_eq!(gateway.worker(1).lookup(PROVIDER, now), before);
+    assert_eq!([held(&mut gateway, 0), held(&mut gateway, 1)], before);
     gateway.provider = Provider::Good("a,b");
     gateway.run(62_000);
-    let now = gateway.clock();
-    assert_ne!(gateway.worker(1).lookup(PROVIDER, now), before);
+    assert_ne!(held(&mut gateway, 0).1, before[0].1);
+    assert_ne!(held(&mut gateway, 1).1, before[1].1);
 }
 
 #[test]

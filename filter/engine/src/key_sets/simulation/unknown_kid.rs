@@ -59,10 +59,26 @@ fn an_unknown_kid_is_503_while_the_provider_fails_and_401_once_it_answers() {
     gateway.provider = Provider::Down;
     assert_eq!(gateway.request(0, 1, "unknown"), Verdict::Waits);
     gateway.run(200);
+    assert!(matches!(gateway.resumed[0].2, Resume::GiveUp { .. }), "there is nothing to judge it with");
     assert_eq!(gateway.judged("unknown"), [Verdict::Unavailable]);
     assert_eq!(gateway.request(1, 2, "unknown"), Verdict::Unavailable, "within the cooldown nobody knows either");
     assert_eq!(gateway.request(1, 3, "a"), Verdict::Allowed);
     gateway.provider = Provider::Good("a");
     gateway.run(4_000);
     assert_eq!(gateway.request(1, 4, "unknown"), Verdict::Refused);
+}
+
+#[test]
+fn a_kid_that_another_worker_has_fetched_already_costs_no_refetch() {
+    let mut gateway = gateway(2, Provider::Good("a"));
+    gateway.run(10_000);
+    gateway.provider = Provider::Good("a,new");
+    while gateway.all_kids().iter().all(|kids| kids.as_deref() != Some("a,new")) {
+        gateway.run(1);
+    }
+    let behind = gateway.all_kids().iter().position(|kids| kids.as_deref() == Some("a")).unwrap();
+    assert_eq!(gateway.request(behind, 1, "new"), Verdict::Allowed);
+    gateway.run(2_000);
+    assert_eq!(gateway.count(|kind| matches!(kind, EventKind::UnknownKidRefetch { .. })), 0);
+    assert_eq!(gateway.fetches.len(), 2);
 }
