@@ -22,6 +22,8 @@ mod discovery;
 mod held;
 mod pace;
 mod shared;
+#[cfg(test)]
+mod simulation;
 mod source;
 mod waiting;
 mod worker;

@@ -14,9 +14,9 @@ pub const MIN_COOLDOWN: Duration = Duration::from_secs(1);
 /// The bounds of a fetch's time limit.
 pub const TIMEOUT_BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
-/// Added to the time limits of a fetch to make a lease: a leader that still lives has settled by then.
+/// Added to the time limit of a request to make a lease: a leader that still lives has its answer by then.
 const LEASE_SLACK: Duration = Duration::from_secs(2);
-/// Between due and fetched a set is not yet stale: a lease, and the tick that notices.
+/// Between due and fetched a set is not yet stale: the leases of two requests, and the tick that notices.
 const TICK_SLACK: Duration = Duration::from_secs(2);
 
 /// One provider's key set: where it is, and how its keys live.
@@ -121,7 +121,7 @@ pub(super) struct Timing {
     pub fresh_for: Duration,
     pub cooldown: Duration,
     pub timeout: Duration,
-    /// How long a leader may take; a little over all its time limits.
+    /// How long a leader may take for one request; a little over its time limit.
     pub lease: Duration,
 }
 
@@ -148,7 +148,7 @@ impl Plan {
             cluster: cluster.clone(),
             authority: authority.clone(),
             path,
-            timing: Timing::new(&source, if issuer.is_some() { 2 } else { 1 }),
+            timing: Timing::new(&source),
             issuer,
             control_key: format!("{keys}/ctl"),
             body_key: format!("{keys}/body"),
@@ -157,12 +157,12 @@ impl Plan {
 }
 
 impl Timing {
-    fn new(source: &KeySetSource, requests: u32) -> Self {
+    fn new(source: &KeySetSource) -> Self {
         let (shortest, longest) = TIMEOUT_BOUNDS;
         let timeout = source.timeout.clamp(shortest, longest);
         let refresh = source.refresh.max(MIN_REFRESH);
-        let lease = timeout.saturating_mul(requests).saturating_add(LEASE_SLACK);
-        let fresh_for = refresh.saturating_add(lease).saturating_add(TICK_SLACK);
+        let lease = timeout.saturating_add(LEASE_SLACK);
+        let fresh_for = refresh.saturating_add(lease).saturating_add(lease).saturating_add(TICK_SLACK);
         Self {
             refresh,
             usable_for: source.keep_stale.max(fresh_for),
@@ -244,10 +244,10 @@ mod tests {
             timeout: Duration::ZERO,
             ..jwks("idp", "/k")
         };
-        let timing = Timing::new(&hasty, 1);
+        let timing = Timing::new(&hasty);
         assert_eq!((timing.refresh, timing.cooldown, timing.timeout), (MIN_REFRESH, MIN_COOLDOWN, TIMEOUT_BOUNDS.0));
         assert!(timing.usable_for > timing.refresh + timing.lease);
         let endless = KeySetSource { refresh: Duration::MAX, timeout: Duration::MAX, ..hasty };
-        assert_eq!(Timing::new(&endless, 2).usable_for, Duration::MAX);
+        assert_eq!(Timing::new(&endless).usable_for, Duration::MAX);
     }
 }

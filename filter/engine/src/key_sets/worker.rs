@@ -36,6 +36,7 @@ pub struct KeySets<K> {
     by_provider: BTreeMap<Rc<str>, usize>,
     queue: Queue,
     worker: Worker<K>,
+    has_reported_alone: bool,
 }
 
 /// What a provider's key set is good for now.
@@ -97,7 +98,7 @@ impl<K> KeySets<K> {
             held.push(Held::new(plan));
         }
         let worker = Worker { id: worker_id, seed, parse, link: Link::default(), last_fetch: 0, out: Out::default() };
-        Ok(Self { held, by_provider, queue: Queue::new(limits), worker })
+        Ok(Self { held, by_provider, queue: Queue::new(limits), worker, has_reported_alone: false })
     }
 
     /// The worker starts: takes over what stands in shared data. Sends nothing, because a host starts some VMs only
@@ -111,17 +112,11 @@ impl<K> KeySets<K> {
 
     /// A tick: takes over what other workers have fetched, begins what is due, and wakes who has waited long enough.
     pub fn on_tick(&mut self, now: UnixNanos, store: &dyn SharedStore) -> Actions {
-        let was_alone = self.worker.link.is_alone();
         for held in &mut self.held {
             let turn = Turn { now, store };
             held.observe(&mut self.worker, turn);
             held.begin_if_due(&mut self.worker, turn);
             held.report_age(&mut self.worker, now);
-        }
-        if self.worker.link.is_alone() && !was_alone {
-            for held in &self.held {
-                self.worker.report(held.provider(), EventKind::StoreUnavailable);
-            }
         }
         self.actions(now)
     }
@@ -201,6 +196,12 @@ impl<K> KeySets<K> {
 
     /// Wakes those whose wait is over, and empties the out tray.
     fn actions(&mut self, now: UnixNanos) -> Actions {
+        if self.worker.link.is_alone() && !self.has_reported_alone {
+            self.has_reported_alone = true;
+            for held in &self.held {
+                self.worker.report(held.provider(), EventKind::StoreUnavailable);
+            }
+        }
         let held = &self.held;
         let resume = self.queue.release(
             now,
