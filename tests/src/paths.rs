@@ -42,6 +42,21 @@ pub fn module() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The command line tool `portcullis`: beside this program, or where cargo put it for a test; `PORTCULLIS_TOOL` names
+/// another one.
+///
+/// # Errors
+/// No such file: the message names what makes it.
+pub fn tool() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("PORTCULLIS_TOOL") {
+        return Ok(PathBuf::from(path));
+    }
+    // A test program is one directory further down, in `deps`.
+    let here = std::env::current_exe()?;
+    let found = here.ancestors().skip(1).take(2).map(|dir| dir.join("portcullis")).find(|path| path.is_file());
+    found.context("no portcullis beside this program: run `cargo build -p portcullis`, or set PORTCULLIS_TOOL")
+}
+
 /// A directory for one run's files (configuration, log, certificates), removed on drop.
 ///
 /// It is kept when the thread panics, so that a failed test leaves Envoy's log behind; the directories of processes
