@@ -1,1 +1,22 @@
-//! The harness of the end-to-end tests and of `scripts/run`.
+//! Portcullis on a real Envoy: what the end-to-end tests and the demo of `scripts/run` share.
+//!
+//! Everything here is the real thing on loopback: the pinned Envoy with the built module, TLS and mTLS with a demo
+//! certificate authority, HTTP services, an identity provider's key set endpoint. A test usually needs three lines:
+//! a [`services::Service`], a [`gateway::Gateway`] in front of it, and a request of [`client::Client`].
+//! What is started is stopped when its handle is dropped, and at the latest when the process ends.
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod config;
+pub mod envoy;
+pub mod gateway;
+pub mod idp;
+pub mod keys;
+pub mod mint;
+pub mod paths;
+pub mod pki;
+pub mod process;
+pub mod reference;
+pub mod server;
+pub mod services;
+pub mod tls;

@@ -1,0 +1,335 @@
+//! A gateway in one expression: a real Envoy with the filter, in front of services of the test's choosing.
+//!
+//! ```no_run
+//! # use portcullis_tests::{client::{Call, Client}, gateway::Gateway, services::Service};
+//! # fn main() -> anyhow::Result<()> {
+//! let orders = Service::plain("orders")?;
+//! let gateway = Gateway::builder()
+//!     .filter(serde_json::json!({"version": 1, "rules": [{"match": {"prefix": "/"}, "allow": "public"}]}))
+//!     .service(&orders)
+//!     .start()?;
+//! let response = Client::connect(gateway.port())?.call(&Call::get("/orders/1"))?;
+//! assert_eq!(response.status, 200);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::config;
+use crate::envoy::{Envoy, Options};
+use crate::idp::Idp;
+use crate::paths::{self, WorkDir};
+use crate::pki::Pki;
+use crate::services::Service;
+
+/// The name of the listener that a built gateway has.
+const LISTENER: &str = "test";
+
+/// A running gateway. It derefs to [`Envoy`] for its log and its counters, and stops when dropped.
+#[derive(Debug)]
+pub struct Gateway {
+    envoy: Envoy,
+    builder: Builder,
+    port: u16,
+    dir: WorkDir,
+}
+
+impl Gateway {
+    /// A gateway without filter and services, on any free port, with two workers.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The port on 127.0.0.1 where it serves HTTP/1.1 and HTTP/2 in the clear.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The Envoy process.
+    pub fn envoy_mut(&mut self) -> &mut Envoy {
+        &mut self.envoy
+    }
+
+    /// Gives Envoy a new filter configuration while it serves (needs [`Builder::reloadable`]); waits for its verdict.
+    ///
+    /// # Errors
+    /// Envoy says neither yes nor no within half a minute.
+    pub fn reload(&mut self, filter: Value) -> Result<Reload> {
+        const ACCEPTED: &str = "listener_manager.lds.update_success";
+        const REJECTED: &str = "listener_manager.lds.update_rejected";
+        let before = (self.envoy.stat(ACCEPTED)?, self.envoy.stat(REJECTED)?);
+        self.builder.filter = Some(filter);
+        self.builder.write_listener(&self.dir)?;
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(30) {
+            if self.envoy.stat(ACCEPTED)? > before.0 {
+                return Ok(Reload::Accepted);
+            }
+            if self.envoy.stat(REJECTED)? > before.1 {
+                return Ok(Reload::Rejected);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("Envoy took no notice of the new listener:\n{}", self.envoy.log());
+    }
+}
+
+impl Deref for Gateway {
+    type Target = Envoy;
+
+    fn deref(&self) -> &Envoy {
+        &self.envoy
+    }
+}
+
+/// What Envoy made of a new configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// It serves the new one.
+    Accepted,
+    /// It keeps the old one.
+    Rejected,
+}
+
+/// What a [`Gateway`] shall be.
+#[derive(Debug, Clone, Default)]
+pub struct Builder {
+    filter: Option<Value>,
+    module: Option<PathBuf>,
+    environment: BTreeMap<String, String>,
+    routes: Vec<Value>,
+    service_routes: Vec<Value>,
+    clusters: Vec<Value>,
+    listener_changes: Vec<(String, Value)>,
+    options: Options,
+    reloadable: bool,
+}
+
+impl Builder {
+    /// Puts the filter into the chain, with this configuration. Without it the chain is the bare proxy.
+    pub fn filter(mut self, configuration: Value) -> Self {
+        self.filter = Some(configuration);
+        self
+    }
+
+    /// Uses another module than the built one.
+    pub fn module(mut self, path: impl Into<PathBuf>) -> Self {
+        self.module = Some(path.into());
+        self
+    }
+
+    /// Sets an environment variable of the filter's VM: where `env: NAME` reads secrets from.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Routes `/<name>` to a service in the clear, over a cluster of its name.
+    pub fn service(mut self, service: &Service) -> Self {
+        self.service_routes.push(service_route(service.name()));
+        self.cluster(service.name(), service.port())
+    }
+
+    /// Routes `/<name>` to a service with mutual TLS, over a cluster of its name.
+    pub fn mtls_service(mut self, service: &Service, pki: &Pki) -> Self {
+        self.service_routes.push(service_route(service.name()));
+        let mut cluster = cluster(service.name(), service.port());
+        insert(&mut cluster, "transport_socket", mtls(pki, service.name()));
+        self.clusters.push(cluster);
+        self
+    }
+
+    /// Adds the cluster `idp` for a provider in the clear ([`Idp::plain`]).
+    pub fn idp(self, idp: &Idp) -> Self {
+        self.cluster("idp", idp.port())
+    }
+
+    /// Adds a cluster in the clear: a port on 127.0.0.1, whether anything listens there or not.
+    pub fn cluster(mut self, name: &str, port: u16) -> Self {
+        self.clusters.push(cluster(name, port));
+        self
+    }
+
+    /// Adds a route in Envoy's own form, before those of the services.
+    pub fn route(mut self, route: Value) -> Self {
+        self.routes.push(route);
+        self
+    }
+
+    /// Sets a member of the HTTP connection manager, in Envoy's own form.
+    pub fn connection_manager(mut self, member: &str, value: Value) -> Self {
+        self.listener_changes.push((member.to_owned(), value));
+        self
+    }
+
+    /// The number of worker threads; two unless said otherwise.
+    pub fn workers(mut self, workers: u32) -> Self {
+        self.options.workers = workers;
+        self
+    }
+
+    /// Envoy's log level; `info` unless said otherwise.
+    pub fn log_level(mut self, level: &str) -> Self {
+        level.clone_into(&mut self.options.log_level);
+        self
+    }
+
+    /// Lets [`Gateway::reload`] work: the listener is then read from a file that Envoy watches.
+    pub fn reloadable(mut self) -> Self {
+        self.reloadable = true;
+        self
+    }
+
+    /// Starts Envoy and waits until it serves.
+    ///
+    /// # Errors
+    /// Envoy or the module is not there, or Envoy refuses the configuration: with the end of its log.
+    pub fn start(self) -> Result<Gateway> {
+        let dir = WorkDir::create("gateway")?;
+        let mut config = json!({
+            "admin": {"address": address(0)},
+            "stats_config": stats_config()?,
+            "static_resources": {"clusters": self.clusters},
+        });
+        if self.reloadable {
+            self.write_listener(&dir)?;
+            let source = json!({"path": dir.path().join("lds.yaml"), "watched_directory": {"path": dir.path()}});
+            insert(&mut config, "dynamic_resources", json!({"lds_config": {"path_config_source": source}}));
+            insert(&mut config, "node", json!({"id": "test", "cluster": "test"}));
+        } else if let Some(resources) = config.get_mut("static_resources") {
+            insert(resources, "listeners", json!([self.listener()?]));
+        }
+        let envoy = Envoy::start(&config, dir.path(), &self.options)?;
+        let port =
+            envoy.listener_port(LISTENER).with_context(|| format!("the listener was refused:\n{}", envoy.log()))?;
+        Ok(Gateway { envoy, builder: self, port, dir })
+    }
+
+    /// Writes the listener to the file that Envoy watches, in one step as it wants to see it.
+    fn write_listener(&self, dir: &WorkDir) -> Result<()> {
+        let mut listener = self.listener()?;
+        insert(&mut listener, "@type", json!("type.googleapis.com/envoy.config.listener.v3.Listener"));
+        let new = dir.path().join("lds.new");
+        std::fs::write(&new, json!({"resources": [listener]}).to_string())?;
+        Ok(std::fs::rename(new, dir.path().join("lds.yaml"))?)
+    }
+
+    fn listener(&self) -> Result<Value> {
+        let mut filters = Vec::new();
+        if let Some(configuration) = &self.filter {
+            let module = self.module.clone().map_or_else(paths::module, Ok)?;
+            filters.push(filter(configuration, &json!(module), &self.environment));
+        }
+        let router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+        filters.push(json!({"name": "envoy.filters.http.router", "typed_config": {"@type": router}}));
+        let mut routes = self.routes.clone();
+        routes.extend(self.service_routes.iter().cloned());
+        routes.push(json!({"name": "unmatched", "match": {"prefix": "/"}, "direct_response": {"status": 404}}));
+        let manager = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+        let mut manager = json!({
+            "@type": format!("type.googleapis.com/{manager}"),
+            "stat_prefix": LISTENER,
+            "use_remote_address": true,
+            "normalize_path": false,
+            "merge_slashes": false,
+            "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+            "always_set_request_id_in_response": true,
+            "http_filters": filters,
+            "route_config": {
+                "name": "test",
+                "virtual_hosts": [{"name": "test", "domains": ["*"], "routes": routes}],
+            },
+        });
+        for (member, value) in &self.listener_changes {
+            insert(&mut manager, member, value.clone());
+        }
+        let manager = json!({"name": "envoy.filters.network.http_connection_manager", "typed_config": manager});
+        Ok(json!({"name": LISTENER, "address": address(0), "filter_chains": [{"filters": [manager]}]}))
+    }
+}
+
+/// The filter as an entry of `http_filters`, set as the reference gateway sets it.
+fn filter(configuration: &Value, module: &Value, environment: &BTreeMap<String, String>) -> Value {
+    json!({
+        "name": config::FILTER,
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": "portcullis",
+                "root_id": "portcullis",
+                "failure_policy": "FAIL_RELOAD",
+                "allow_on_headers_stop_iteration": true,
+                "vm_config": {
+                    "vm_id": "portcullis",
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": {"local": {"filename": module}},
+                    "environment_variables": {"key_values": environment},
+                },
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.Struct",
+                    "value": configuration,
+                },
+            },
+        },
+    })
+}
+
+fn service_route(name: &str) -> Value {
+    json!({"name": name, "match": {"path_separated_prefix": format!("/{name}")}, "route": {"cluster": name}})
+}
+
+fn cluster(name: &str, port: u16) -> Value {
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "2s",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(port)}}]}],
+        },
+    })
+}
+
+fn mtls(pki: &Pki, service: &str) -> Value {
+    let san = json!({"san_type": "URI", "matcher": {"exact": format!("spiffe://demo/{service}")}});
+    json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            "sni": format!("{service}.demo"),
+            "common_tls_context": {
+                "tls_certificates": [{
+                    "certificate_chain": {"filename": pki.certificate("gateway")},
+                    "private_key": {"filename": pki.key("gateway")},
+                }],
+                "validation_context": {
+                    "trusted_ca": {"filename": pki.ca()},
+                    "match_typed_subject_alt_names": [san],
+                },
+            },
+        },
+    })
+}
+
+fn address(port: u16) -> Value {
+    json!({"socket_address": {"address": "127.0.0.1", "port_value": port}})
+}
+
+/// The labels of the counters, as the reference gateway sets them.
+fn stats_config() -> Result<Value> {
+    let reference = config::load(&paths::root().join("envoy.yaml"))?;
+    Ok(reference.get("stats_config").cloned().unwrap_or_default())
+}
+
+fn insert(object: &mut Value, member: &str, value: Value) {
+    if let Some(object) = object.as_object_mut() {
+        object.insert(member.to_owned(), value);
+    }
+}

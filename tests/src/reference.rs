@@ -1,0 +1,106 @@
+//! The reference gateway: `envoy.yaml` itself, with the parties that it expects around it.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::config;
+use crate::envoy::{Envoy, Options};
+use crate::idp::Idp;
+use crate::paths;
+use crate::pki::Pki;
+use crate::services::Service;
+
+/// A port for every listener; 0 is any free one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// HTTPS: what clients use.
+    pub https: u16,
+    /// HTTP: the redirect to HTTPS.
+    pub http: u16,
+    /// Envoy's admin interface.
+    pub admin: u16,
+    /// The identity provider.
+    pub idp: u16,
+    /// The service `orders`.
+    pub orders: u16,
+    /// The service `reports`.
+    pub reports: u16,
+}
+
+impl Ports {
+    /// The ports that `envoy.yaml` has.
+    pub const REFERENCE: Self = Self { https: 8443, http: 8080, admin: 9901, idp: 9100, orders: 9101, reports: 9102 };
+
+    /// Any free ports.
+    pub const ANY: Self = Self { https: 0, http: 0, admin: 0, idp: 0, orders: 0, reports: 0 };
+
+    /// All of them, in the order of the fields.
+    pub const fn all(self) -> [u16; 6] {
+        [self.https, self.http, self.admin, self.idp, self.orders, self.reports]
+    }
+}
+
+/// The running reference gateway with its services and identity provider. Dropping it stops everything.
+#[derive(Debug)]
+pub struct Reference {
+    envoy: Envoy,
+    ports: Ports,
+    /// The identity provider.
+    pub idp: Idp,
+    /// The service `orders`.
+    pub orders: Service,
+    /// The service `reports`.
+    pub reports: Service,
+}
+
+/// Changes the configuration before Envoy gets it.
+pub type Change<'a> = &'a mut dyn FnMut(&mut Value);
+
+impl Reference {
+    /// Starts everything: Envoy with `envoy.yaml` as it stands but for the ports, the place of the certificates and
+    /// of the module, and what `change` does to it. Envoy's files go to `dir`.
+    ///
+    /// # Errors
+    /// A port is taken, Envoy is missing, or refuses the configuration.
+    pub fn start(ports: Ports, pki: &Pki, jwks: &Value, dir: &Path, options: &Options, change: Change) -> Result<Self> {
+        let idp = Idp::start(ports.idp, pki, jwks)?;
+        let orders = Service::start("orders", ports.orders, pki)?;
+        let reports = Service::start("reports", ports.reports, pki)?;
+        let ports = Ports { idp: idp.port(), orders: orders.port(), reports: reports.port(), ..ports };
+        let mut config = config::load(&paths::root().join("envoy.yaml"))?;
+        let changed: BTreeMap<u16, u16> = Ports::REFERENCE.all().into_iter().zip(ports.all()).collect();
+        config::set_ports(&mut config, &changed);
+        config::set_directory(&mut config, "target/demo/pki", pki.directory());
+        change(&mut config);
+        if config::filter_configuration(&config).is_some() {
+            config::set_module(&mut config, &paths::module()?);
+        }
+        let envoy = Envoy::start(&config, dir, options)?;
+        let https = envoy.listener_port("https")?;
+        let http = envoy.listener_port("http")?;
+        let ports = Ports { https, http, admin: envoy.admin_port(), ..ports };
+        Ok(Self { envoy, ports, idp, orders, reports })
+    }
+
+    /// The ports that it has in the end.
+    pub fn ports(&self) -> Ports {
+        self.ports
+    }
+
+    /// The Envoy process.
+    pub fn envoy_mut(&mut self) -> &mut Envoy {
+        &mut self.envoy
+    }
+}
+
+impl Deref for Reference {
+    type Target = Envoy;
+
+    fn deref(&self) -> &Envoy {
+        &self.envoy
+    }
+}
