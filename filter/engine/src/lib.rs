@@ -5,5 +5,6 @@
 //! small ports of [`ports`]. `filter/README.md` has the map and the walk of a request.
 #![forbid(unsafe_code)]
 
+pub mod limits;
 pub mod ports;
 pub mod time;

@@ -1,0 +1,175 @@
+//! What all limit algorithms share: the counter of one client, and the answers to a request.
+
+use std::time::Duration;
+
+use super::{fixed_window, gcra, sliding_window};
+use crate::time::UnixNanos;
+
+/// How a limit counts; each variant's module says what it guarantees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// An even rate with a burst: the default.
+    Gcra(gcra::Quota),
+    /// A count per window of the clock, such as the UTC day.
+    FixedWindow(fixed_window::Quota),
+    /// A count in any window, wherever it starts.
+    SlidingWindow(sliding_window::Quota),
+}
+
+impl Algorithm {
+    /// Charges `cost` to `counter` as it stands at `now`.
+    ///
+    /// # Errors
+    /// [`Refused`] where the quota does not hold `cost` at `now`; nothing is charged.
+    pub fn take(&self, counter: Counter, cost: u64, now: UnixNanos) -> Result<Taken, Refused> {
+        match self {
+            Self::Gcra(quota) => gcra::take(counter, quota, cost, now),
+            Self::FixedWindow(quota) => fixed_window::take(counter, quota, cost, now),
+            Self::SlidingWindow(quota) => sliding_window::take(counter, quota, cost, now),
+        }
+    }
+
+    /// The counter without what `spent` charged, as far as time has not forgiven it already.
+    ///
+    /// `None` where there is nothing to give back. It never gives back more than was taken, and after it the counter
+    /// admits no more than if the charge had never been made. A clock that stepped back since forfeits the refund.
+    pub fn give_back(&self, counter: Counter, spent: &Spent, now: UnixNanos) -> Option<Counter> {
+        if now < spent.at {
+            return None;
+        }
+        match self {
+            Self::Gcra(_) => gcra::give_back(counter, spent, now),
+            Self::FixedWindow(_) => fixed_window::give_back(counter, spent, now),
+            Self::SlidingWindow(quota) => sliding_window::give_back(counter, quota, spent, now),
+        }
+    }
+
+    /// The longest time for which one counter can stay busy after its last charge.
+    pub fn longest_debt(&self) -> Duration {
+        match self {
+            Self::Gcra(quota) => quota.longest_debt(),
+            Self::FixedWindow(quota) => quota.longest_debt(),
+            Self::SlidingWindow(quota) => quota.longest_debt(),
+        }
+    }
+
+    /// Tells the algorithms apart in hashes: a limit that changes its algorithm starts with new counters instead of
+    /// misreading the old ones.
+    pub(super) fn tag(&self) -> u8 {
+        match self {
+            Self::Gcra(_) => 1,
+            Self::FixedWindow(_) => 2,
+            Self::SlidingWindow(_) => 3,
+        }
+    }
+}
+
+/// What a limit remembers about one client: two words, the same for all algorithms.
+///
+/// The default is a client that was never seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Counter {
+    /// Nanoseconds since the epoch from which on the counter holds nothing: it may then be forgotten without a loss.
+    pub busy_until: u64,
+    /// The algorithm's own word.
+    pub memo: u64,
+}
+
+/// How a client stands after a request that was admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// How much more cost would be admitted at once.
+    pub remaining: u64,
+    /// When `remaining` next grows without further requests; zero if nothing is in use.
+    pub more_after: Duration,
+    /// When the whole quota is available again without further requests.
+    pub reset_after: Duration,
+}
+
+/// A request that was admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// The counter with the charge: to be stored before the request goes on.
+    pub counter: Counter,
+    /// What was charged, for giving it back.
+    pub spent: Spent,
+    /// What the client may be told.
+    pub standing: Standing,
+}
+
+/// A request that was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// The wait after which the same request is admitted if nothing else comes in between. `None`: no wait helps,
+    /// since the cost is greater than the whole quota.
+    pub retry_after: Option<Duration>,
+    /// When the whole quota is available again without further requests.
+    pub reset_after: Duration,
+    /// A counter to be stored although nothing was charged: the clock stepped back so far that the old one would lock
+    /// the client out.
+    pub repaired: Option<Counter>,
+}
+
+/// What one admitted request charged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spent {
+    pub(super) at: UnixNanos,
+    /// GCRA: nanoseconds of debt. Windows: the cost.
+    pub(super) amount: u64,
+    /// GCRA: the arrival time after the charge. Windows: which window.
+    pub(super) mark: u64,
+    /// GCRA: the counter's memo at the charge.
+    pub(super) memo: u64,
+}
+
+/// A quota that cannot be counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuotaError {
+    /// The window is zero.
+    EmptyWindow,
+    /// The window, or the time in which the burst refills, is over [`LONGEST_SPAN`].
+    TooLong,
+    /// The limit is above what this algorithm can count.
+    TooMany {
+        /// The greatest limit that it can count.
+        maximum: u64,
+    },
+}
+
+impl std::fmt::Display for QuotaError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::EmptyWindow => f.write_str("the window is zero"),
+            Self::TooLong => f.write_str("the window, or the time in which the burst refills, is over ten years"),
+            Self::TooMany { maximum } => write!(f, "this algorithm counts to {maximum} at most"),
+        }
+    }
+}
+
+impl std::error::Error for QuotaError {}
+
+/// The longest window, and the longest refill of a burst: ten years.
+pub const LONGEST_SPAN: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// How far the clock may step back before a counter in the future is taken for a remnant of the old clock, where the
+/// quota's own time is shorter: workers read the clock at slightly different moments.
+pub(super) const CLOCK_SLACK: u64 = 1_000_000_000;
+
+/// `wait` in whole seconds, rounded up, as `Retry-After` needs it (RFC 9110, section 10.2.3).
+pub fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_rounded_up_and_a_whole_second_is_not() {
+        assert_eq!(whole_seconds(Duration::ZERO), 0);
+        assert_eq!(whole_seconds(Duration::from_nanos(1)), 1);
+        assert_eq!(whole_seconds(Duration::from_secs(1)), 1);
+        assert_eq!(whole_seconds(Duration::new(1, 1)), 2);
+        assert_eq!(whole_seconds(Duration::MAX), u64::MAX);
+    }
+}

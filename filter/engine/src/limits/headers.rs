@@ -1,0 +1,164 @@
+//! What the client is told: `RateLimit-Policy`, `RateLimit` and `Retry-After`.
+//!
+//! The first two are lists of structured fields (RFC 9651) as in draft-ietf-httpapi-ratelimit-headers-10:
+//! `RateLimit-Policy: "per_client";q=100;w=60` states the quota, `RateLimit: "per_client";r=50;t=30` what is left of it.
+
+use std::fmt::Write;
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use super::algorithm::{Algorithm, Standing, whole_seconds};
+
+/// Appends one limit to the value of `RateLimit-Policy`: its quota (`q`) and its window in seconds (`w`, rounded up).
+///
+/// Made once, when the configuration is loaded.
+///
+/// # Errors
+/// [`NameError`] where a structured field cannot carry `name`; nothing is appended then.
+pub fn push_policy(value: &mut String, name: &str, algorithm: &Algorithm) -> Result<(), NameError> {
+    let (quota, window) = match algorithm {
+        Algorithm::Gcra(quota) => (quota.requests(), quota.window()),
+        Algorithm::FixedWindow(quota) => (quota.limit(), quota.window()),
+        Algorithm::SlidingWindow(quota) => (NonZeroU64::new(quota.limit()).unwrap_or(NonZeroU64::MIN), quota.window()),
+    };
+    push_name(value, name)?;
+    push_parameter(value, "q", quota.get());
+    push_parameter(value, "w", whole_seconds(window));
+    Ok(())
+}
+
+/// Appends one limit to the value of `RateLimit`: what remains (`r`), and in how many seconds there is more of it (`t`, rounded
+/// up; left out if nothing is in use).
+///
+/// # Errors
+/// [`NameError`] where a structured field cannot carry `name`; nothing is appended then.
+pub fn push_standing(value: &mut String, name: &str, standing: &Standing) -> Result<(), NameError> {
+    push(value, name, standing.remaining, standing.more_after)
+}
+
+/// Appends the limit that refused the request to the value of `RateLimit`: nothing remains, more comes in `retry_after`.
+///
+/// # Errors
+/// [`NameError`] where a structured field cannot carry `name`; nothing is appended then.
+pub fn push_used_up(value: &mut String, name: &str, retry_after: Duration) -> Result<(), NameError> {
+    push(value, name, 0, retry_after)
+}
+
+/// The value of `Retry-After` in seconds (RFC 9110, section 10.2.3): rounded up, and at least one, since a client that retries
+/// at once would be refused again.
+pub fn retry_after(wait: Duration) -> u64 {
+    whole_seconds(wait).max(1)
+}
+
+/// A structured field string holds printable ASCII only (RFC 9651, section 3.3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameError;
+
+impl std::fmt::Display for NameError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a limit's name in a header is printable ASCII")
+    }
+}
+
+impl std::error::Error for NameError {}
+
+fn push(value: &mut String, name: &str, remaining: u64, more_after: Duration) -> Result<(), NameError> {
+    push_name(value, name)?;
+    push_parameter(value, "r", remaining);
+    if !more_after.is_zero() {
+        push_parameter(value, "t", whole_seconds(more_after));
+    }
+    Ok(())
+}
+
+/// Appends `name` as a string (RFC 9651, section 4.1.6), after a comma if it is not the first.
+fn push_name(value: &mut String, name: &str) -> Result<(), NameError> {
+    if !name.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        return Err(NameError);
+    }
+    if !value.is_empty() {
+        value.push_str(", ");
+    }
+    value.push('"');
+    for character in name.chars() {
+        if matches!(character, '"' | '\\') {
+            value.push('\\');
+        }
+        value.push(character);
+    }
+    value.push('"');
+    Ok(())
+}
+
+/// Appends an integer parameter; structured fields end at fifteen digits (RFC 9651, section 3.3.1).
+fn push_parameter(value: &mut String, key: &str, number: u64) {
+    // Writing to a string does not fail.
+    let _infallible = write!(value, ";{key}={}", number.min(GREATEST_INTEGER));
+}
+
+const GREATEST_INTEGER: u64 = 999_999_999_999_999;
+
+#[cfg(test)]
+mod tests {
+    use super::super::{fixed_window, gcra, sliding_window};
+    use super::*;
+
+    fn hundred() -> NonZeroU64 {
+        NonZeroU64::new(100).unwrap()
+    }
+
+    fn standing(remaining: u64, more_after: Duration) -> Standing {
+        Standing { remaining, more_after, reset_after: Duration::from_secs(60) }
+    }
+
+    #[test]
+    fn each_algorithm_states_its_quota_and_window() {
+        let minute = Duration::from_secs(60);
+        let mut value = String::new();
+        let gcra = gcra::Quota::new(hundred(), minute, NonZeroU64::MIN).unwrap();
+        let day = fixed_window::Quota::new(hundred(), Duration::from_secs(86_400)).unwrap();
+        let any = sliding_window::Quota::new(hundred(), Duration::from_millis(1_500)).unwrap();
+        push_policy(&mut value, "burst", &Algorithm::Gcra(gcra)).unwrap();
+        push_policy(&mut value, "day", &Algorithm::FixedWindow(day)).unwrap();
+        push_policy(&mut value, "any", &Algorithm::SlidingWindow(any)).unwrap();
+        assert_eq!(value, r#""burst";q=100;w=60, "day";q=100;w=86400, "any";q=100;w=2"#);
+    }
+
+    #[test]
+    fn the_client_learns_what_is_left_and_when_there_is_more() {
+        let mut value = String::new();
+        push_standing(&mut value, "per_client", &standing(50, Duration::from_millis(29_001))).unwrap();
+        push_used_up(&mut value, "day", Duration::from_secs(7)).unwrap();
+        push_standing(&mut value, "idle", &standing(100, Duration::ZERO)).unwrap();
+        assert_eq!(value, r#""per_client";r=50;t=30, "day";r=0;t=7, "idle";r=100"#);
+    }
+
+    #[test]
+    fn quotes_and_backslashes_are_escaped() {
+        let mut value = String::new();
+        push_used_up(&mut value, r#"a"b\c;q=9"#, Duration::from_secs(1)).unwrap();
+        assert_eq!(value, r#""a\"b\\c;q=9";r=0;t=1"#);
+    }
+
+    #[test]
+    fn a_name_that_is_no_printable_ascii_leaves_the_value_alone() {
+        for name in ["tab\t", "line\r\nx: y", "nul\0", "ü", "\u{7f}"] {
+            let mut value = String::from("before");
+            assert_eq!(push_used_up(&mut value, name, Duration::ZERO), Err(NameError));
+            assert_eq!(value, "before");
+        }
+    }
+
+    #[test]
+    fn great_numbers_stay_within_fifteen_digits() {
+        let mut value = String::new();
+        push_standing(&mut value, "n", &standing(u64::MAX, Duration::MAX)).unwrap();
+        assert_eq!(value, r#""n";r=999999999999999;t=999999999999999"#);
+    }
+
+    #[test]
+    fn retry_after_is_never_zero() {
+        assert_eq!(retry_after(Duration::ZERO), 1);
+        assert_eq!(retry_after(Duration::from_nanos(1_000_000_001)), 2);
+    }
+}

@@ -1,0 +1,30 @@
+//! Limits: how often a client may do something, exact over all workers and bounded in memory.
+//!
+//! A request that a limit covers is described by a [`Descriptor`] (whose counter is it?), counted by an [`Algorithm`]
+//! (how much is allowed?) in a [`Table`] (where does the counter stand?). [`take_all`] charges several limits or none.
+//! [`headers`] tells the client about it.
+//!
+//! The algorithms are pure: [`Counter`] in, new [`Counter`] or refusal out. The table is the only part that talks to the
+//! [`SharedStore`](crate::ports::SharedStore), by compare-and-set alone; what each of them guarantees, also on clock
+//! steps, is written on its module.
+
+pub mod algorithm;
+pub mod descriptor;
+pub mod fixed_window;
+pub mod gcra;
+pub mod headers;
+pub mod sliding_window;
+pub mod table;
+pub mod together;
+
+mod bucket;
+mod hash;
+
+#[cfg(test)]
+mod model;
+
+pub use algorithm::{Algorithm, Counter, QuotaError, Refused, Spent, Standing, Taken, whole_seconds};
+pub use descriptor::{Descriptor, PartKind};
+pub use hash::Seed;
+pub use table::{Admitted, Charge, Demand, Denied, Overflow, Reason, Table, TableError, memory_bytes};
+pub use together::{DeniedAll, take_all};
