@@ -235,7 +235,7 @@ impl std::fmt::Display for Reason {
 
 impl std::error::Error for Reason {}
 
-/// What one admitted demand charged, and where: 112 bytes to keep with the request while a refund is possible.
+/// What one admitted demand charged, and where: kept with the request while a refund is possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Charge {
     slot: Slot,
