@@ -255,7 +255,7 @@ impl Builder {
     }
 }
 
-/// The filter as an entry of `http_filters`, set as the reference gateway sets it.
+/// The filter as an entry of `http_filters`, set as the reference gateway sets it but for the form of `configuration`.
 fn filter(configuration: &Value, module: &Value, environment: &BTreeMap<String, String>) -> Value {
     json!({
         "name": config::FILTER,
@@ -272,9 +272,10 @@ fn filter(configuration: &Value, module: &Value, environment: &BTreeMap<String, 
                     "code": {"local": {"filename": module}},
                     "environment_variables": {"key_values": environment},
                 },
+                // As JSON text; the reference gateway gives it as a google.protobuf.Struct.
                 "configuration": {
-                    "@type": "type.googleapis.com/google.protobuf.Struct",
-                    "value": configuration,
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": configuration.to_string(),
                 },
             },
         },

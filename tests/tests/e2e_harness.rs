@@ -1,11 +1,11 @@
-//! The harness itself: what the other end-to-end tests rely on, checked on a bare proxy without the filter.
+//! The harness itself: what the other end-to-end tests rely on.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use portcullis_tests::client::{Call, Client, call_h2};
-use portcullis_tests::gateway::Gateway;
+use portcullis_tests::gateway::{Gateway, Reload};
 use portcullis_tests::idp::{Idp, JWKS_PATH};
 use portcullis_tests::paths::WorkDir;
 use portcullis_tests::pki::Pki;
@@ -97,6 +97,20 @@ fn a_refused_configuration_is_reported_with_envoys_reason() {
     let refused = Gateway::builder().connection_manager("server_nme", json!("x")).start();
     let message = format!("{:#}", refused.err().unwrap());
     assert!(message.contains("server_nme"), "{message}");
+}
+
+#[test]
+fn a_good_configuration_replaces_the_old_one_and_a_bad_one_does_not() {
+    let public = |path: &str| json!({"version": 1, "rules": [{"match": {"path": path}, "allow": "public"}]});
+    let orders = Service::plain("orders").unwrap();
+    let mut gateway = Gateway::builder().filter(public("/orders/1")).service(&orders).reloadable().start().unwrap();
+    let status =
+        |gateway: &Gateway, path: &str| Client::connect(gateway.port()).unwrap().call(&Call::get(path)).unwrap().status;
+    assert_eq!((status(&gateway, "/orders/1"), status(&gateway, "/orders/2")), (200, 404));
+    assert_eq!(gateway.reload(json!({"version": 1, "ruels": []})).unwrap(), Reload::Rejected);
+    assert_eq!((status(&gateway, "/orders/1"), status(&gateway, "/orders/2")), (200, 404));
+    assert_eq!(gateway.reload(public("/orders/2")).unwrap(), Reload::Accepted);
+    assert_eq!((status(&gateway, "/orders/1"), status(&gateway, "/orders/2")), (404, 200));
 }
 
 #[test]
