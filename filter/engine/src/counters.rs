@@ -60,11 +60,6 @@ impl Counters {
         }
     }
 
-    /// Whether anything was counted since the last flush.
-    pub fn is_empty(&self) -> bool {
-        self.pending.is_empty()
-    }
-
     /// The counts since the last flush; keeps its memory for the next ones.
     pub fn take_into(&mut self, out: &mut Vec<(CounterId, u64)>) {
         out.clear();

@@ -104,12 +104,12 @@ struct Held {
 }
 
 impl Engine {
-    /// The engine of a configuration: JSON text, as Envoy hands over a `google.protobuf.Struct`.
+    /// The engine of a configuration as Envoy hands it over (see [`Policy::from_bytes`]).
     ///
     /// # Errors
     /// Every problem of the configuration.
     pub fn new(configuration: &[u8], environment: Environment<'_>, seed: Seed) -> Result<Self, Problems> {
-        let policy = Policy::from_json(configuration, environment)?;
+        let policy = Policy::from_bytes(configuration, environment)?;
         let limits = WaitLimits { max_waiting: policy.max_waiting, max_wait: policy.max_wait };
         let key_sets = KeySets::new(policy.key_set_sources.clone(), parse_key_set, seed.word(0), seed.word(1), limits);
         let key_sets = key_sets.map_err(|error| {

@@ -106,16 +106,6 @@ impl TokenCache {
         }
     }
 
-    /// How many tokens are held.
-    pub fn len(&self) -> usize {
-        self.young.entries.len() + self.old.entries.len()
-    }
-
-    /// Whether no token is held.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The counts since the last call.
     pub fn take_counts(&mut self) -> CacheCounts {
         CacheCounts {

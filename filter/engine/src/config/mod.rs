@@ -5,6 +5,7 @@
 //! them against each other and compiles them.
 
 pub mod document;
+pub mod protobuf_struct;
 pub mod schema;
 pub mod section;
 pub mod suggest;

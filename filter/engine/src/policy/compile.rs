@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 use crate::config::document::member_path;
+use crate::config::protobuf_struct;
 use crate::config::schema::{
     Allow, Config, HeadersSection, MatchSection, Mode, PolicySection, RuleSection, ScopesSection, Unmatched,
 };
@@ -22,13 +23,18 @@ const MAX_DEPTH: usize = 32;
 const MAX_RULES: usize = 60_000;
 
 /// Reads and checks a configuration.
-pub fn from_json(json: &[u8], environment: Environment<'_>) -> Result<Policy, Problems> {
+///
+/// Envoy hands over a `google.protobuf.Struct` as its serialised bytes, and a `StringValue` as its text: here JSON.
+pub fn from_bytes(bytes: &[u8], environment: Environment<'_>) -> Result<Policy, Problems> {
     let mut problems = Problems::default();
-    if json.trim_ascii().is_empty() {
+    if let Some(document) = protobuf_struct::decode(bytes, MAX_DEPTH).filter(|_| !bytes.is_empty()) {
+        return from_value(&document, environment);
+    }
+    if bytes.trim_ascii().is_empty() {
         problems.add_with_hint("", "there is no configuration", "set `configuration` of the filter; see the reference");
         return Err(problems);
     }
-    match strict_json::parse_value(json, MAX_DEPTH) {
+    match strict_json::parse_value(bytes, MAX_DEPTH) {
         Ok(document) => from_value(&document, environment),
         Err(error) => {
             problems.add("", format!("is no well-formed JSON: {error}"));
@@ -37,7 +43,8 @@ pub fn from_json(json: &[u8], environment: Environment<'_>) -> Result<Policy, Pr
     }
 }
 
-fn from_value(document: &Value, environment: Environment<'_>) -> Result<Policy, Problems> {
+/// Checks a configuration that is read already.
+pub fn from_value(document: &Value, environment: Environment<'_>) -> Result<Policy, Problems> {
     let mut problems = Problems::default();
     let config = Config::read(&Node::root(document), &mut problems);
     let policy = config.and_then(|config| Compiler::new(&config, &mut problems).compile(environment));

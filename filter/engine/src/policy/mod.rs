@@ -10,6 +10,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::config::Problems;
 use crate::config::schema::Mode;
 use crate::key_sets::KeySetSource;
@@ -56,12 +58,20 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Reads and checks a configuration: JSON text, as Envoy hands over a `google.protobuf.Struct`.
+    /// Reads and checks a configuration as Envoy hands it over: a serialised `google.protobuf.Struct`, or JSON text.
     ///
     /// # Errors
     /// Every problem found, with its path.
-    pub fn from_json(json: &[u8], environment: Environment<'_>) -> Result<Rc<Self>, Problems> {
-        compile::from_json(json, environment).map(Rc::new)
+    pub fn from_bytes(bytes: &[u8], environment: Environment<'_>) -> Result<Rc<Self>, Problems> {
+        compile::from_bytes(bytes, environment).map(Rc::new)
+    }
+
+    /// Checks a configuration that is read already.
+    ///
+    /// # Errors
+    /// Every problem found, with its path.
+    pub fn from_value(document: &Value, environment: Environment<'_>) -> Result<Rc<Self>, Problems> {
+        compile::from_value(document, environment).map(Rc::new)
     }
 
     /// Whether `name` (lower-case) is a header that only the gateway may set. `_` counts as `-`: some services read
