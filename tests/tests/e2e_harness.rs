@@ -1,5 +1,5 @@
 //! The harness itself: what the other end-to-end tests rely on.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -111,6 +111,24 @@ fn a_good_configuration_replaces_the_old_one_and_a_bad_one_does_not() {
     assert_eq!((status(&gateway, "/orders/1"), status(&gateway, "/orders/2")), (200, 404));
     assert_eq!(gateway.reload(public("/orders/2")).unwrap(), Reload::Accepted);
     assert_eq!((status(&gateway, "/orders/1"), status(&gateway, "/orders/2")), (404, 200));
+}
+
+#[test]
+fn counters_carry_their_labels() {
+    let gateway = Gateway::builder().filter(json!({"version": 1, "rules": []})).start().unwrap();
+    assert_eq!(Client::connect(gateway.port()).unwrap().call(&Call::get("/")).unwrap().status, 404);
+    let started = Instant::now();
+    // Counted in the worker, handed to Envoy on the tick.
+    while started.elapsed() < Duration::from_secs(10) {
+        let counters = gateway.prometheus().unwrap();
+        let line = counters.lines().find(|line| line.starts_with("portcullis_decisions{"));
+        if let Some(line) = line {
+            assert!(line.contains(r#"reason="route_unmatched""#) && line.contains(r#"verdict="denied""#), "{line}");
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("no counter:\n{}", gateway.prometheus().unwrap());
 }
 
 #[test]
