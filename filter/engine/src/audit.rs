@@ -40,7 +40,7 @@ const MAX_TEXT: usize = 256;
 
 impl Event<'_> {
     /// The event as one line of JSON.
-    pub fn to_line(&self) -> String {
+    pub fn to_line(self) -> String {
         let mut event = Map::new();
         let mut text = |name: &str, value: Option<&str>| {
             if let Some(value) = value {

@@ -160,8 +160,7 @@ impl Engine {
         match RequestHead::parse(headers) {
             Ok(head) => self.judge(id, head, Progress::default(), ports, now),
             Err(error) => {
-                let reason = Reason::from_code(error.reason()).unwrap_or(Reason::RequestMalformed);
-                let denial = Denial::new(reason, error.to_string());
+                let denial = Denial::new(error.reason(), error.to_string());
                 self.refuse_unreadable(denial, request_id.as_deref(), ports, now)
             }
         }

@@ -63,7 +63,7 @@ impl Limiter {
             let algorithm = Algorithm::Gcra(limit.quota);
             let capacity = u32::try_from(limit.capacity).ok().and_then(NonZeroU32::new)?;
             let debt = algorithm.longest_debt();
-            let table = Table::new(&limit.name, capacity, debt, limit.overflow, seed.clone()?).ok()?;
+            let table = Table::new(&limit.name, capacity, debt, limit.overflow, seed?).ok()?;
             let mut policy = String::new();
             headers::push_policy(&mut policy, &limit.name, &algorithm).ok()?;
             Some(Opened { table, algorithm, policy })

@@ -106,12 +106,15 @@ impl<'a> Walk<'a> {
     pub fn run(mut self) -> Result<Passage, Stop> {
         self.remove_identity_headers();
         let head = self.head;
-        let options = PathOptions { asterisk_form: *head.method() == Method::Options, ..PathOptions::default() };
+        let options = PathOptions {
+            resolve_unreserved: false,
+            asterisk_form: *head.method() == Method::Options,
+            ..PathOptions::default()
+        };
         let path = match RequestPath::parse_with(head.target(), &options) {
             Ok(path) => path,
             Err(error) => {
-                let reason = Reason::from_code(error.reason()).unwrap_or(Reason::RequestMalformed);
-                self.tolerate(self.policy.mode, Denial::new(reason, ""))?;
+                self.tolerate(self.policy.mode, Denial::new(error.reason(), ""))?;
                 return Ok(self.passage);
             }
         };
@@ -153,7 +156,7 @@ impl<'a> Walk<'a> {
             None => match policy.index.find(self.head, path) {
                 Ok(found) => found.map(|found| found.index).or(policy.unmatched),
                 Err(repeated) => {
-                    let denial = Denial::new(Reason::HeaderMalformed, repeated.to_string());
+                    let denial = Denial::new(repeated.reason(), repeated.to_string());
                     return self.tolerate(policy.mode, denial).map(|()| None);
                 }
             },
@@ -432,8 +435,7 @@ enum Refusal {
 }
 
 fn denied(error: &TokenError) -> Refusal {
-    let reason = Reason::from_code(error.reason_code()).unwrap_or(Reason::TokenMalformed);
-    Refusal::Denied(Denial::new(reason, error.to_string()))
+    Refusal::Denied(Denial::new(error.reason(), error.to_string()))
 }
 
 fn keys_unavailable(reason: Reason, provider: &Provider, retry_after: Duration) -> Refusal {

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::answer::Reason;
+
 use super::bytes::{TOKEN, UNRESERVED, has_control_byte};
 use super::headers::Headers;
 use super::method::Method;
@@ -112,36 +114,21 @@ pub enum HeadError {
 }
 
 impl HeadError {
-    /// The stable reason code, for logs, counters and the answer.
-    pub fn reason(&self) -> &'static str {
+    /// The reason that logs, counters and the client get.
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Missing { .. } | Self::UnknownPseudoHeader | Self::Method | Self::Scheme => "request_malformed",
-            Self::Repeated { .. } => "header_repeated",
-            Self::Authority => "authority_malformed",
-            Self::HostMismatch => "host_mismatch",
-            Self::HeaderName | Self::HeaderValue { .. } => "header_malformed",
-        }
-    }
-
-    /// What the client may be told: fixed text that holds nothing of the request.
-    pub fn description(&self) -> &'static str {
-        match self {
-            Self::Missing { .. } => "a required part of the request head is missing",
-            Self::Repeated { .. } => "a header that may stand once was sent more than once",
-            Self::UnknownPseudoHeader => "the request head has an unknown pseudo-header",
-            Self::Method => "the request method is not valid",
-            Self::Scheme => "the scheme must be http or https",
-            Self::Authority => "the host is not valid",
-            Self::HostMismatch => "the host header and the authority differ",
-            Self::HeaderName => "a header name is not valid",
-            Self::HeaderValue { .. } => "a header value has control characters",
+            Self::Missing { .. } | Self::UnknownPseudoHeader | Self::Method | Self::Scheme => Reason::RequestMalformed,
+            Self::Repeated { .. } => Reason::HeaderRepeated,
+            Self::Authority => Reason::AuthorityMalformed,
+            Self::HostMismatch => Reason::HostMismatch,
+            Self::HeaderName | Self::HeaderValue { .. } => Reason::HeaderMalformed,
         }
     }
 }
 
 impl fmt::Display for HeadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.description())?;
+        f.write_str(self.reason().description())?;
         match self {
             Self::Missing { name } | Self::Repeated { name } => write!(f, ": {name}"),
             Self::HeaderValue { name } => write!(f, ": {name}"),
@@ -334,10 +321,13 @@ mod tests {
     fn control_bytes_in_a_value_are_refused_but_a_tab_and_high_bytes_are_not() {
         for byte in (0..=255_u8).filter(|b| *b < 0x20 && *b != b'\t' || *b == 0x7f) {
             let error = and("x-a", &[b'a', byte, b'b']).unwrap_err();
-            assert_eq!((error.reason(), error), ("header_malformed", HeadError::HeaderValue { name: "x-a".into() }));
+            assert_eq!(
+                (error.reason(), error),
+                (Reason::HeaderMalformed, HeadError::HeaderValue { name: "x-a".into() })
+            );
         }
         assert!(and("x-a", b"a\tb\xff").is_ok());
-        assert_eq!(with(":path", b"/a\0").unwrap_err().reason(), "header_malformed");
+        assert_eq!(with(":path", b"/a\0").unwrap_err().reason(), Reason::HeaderMalformed);
     }
 
     #[test]

@@ -100,6 +100,7 @@ fn every_refusal_has_a_reason_code_of_its_own() {
         Parameters,
         DoubleEncoded,
         ControlByte,
+        EncodedUnreserved,
         BadEscape,
         BadUtf8,
         NonAscii,
@@ -246,4 +247,16 @@ proptest! {
             prop_assert_eq!(format!("/{}", decoded.join("/")).into_bytes(), lenient(&target));
         }
     }
+}
+
+#[test]
+fn an_escape_that_needs_not_be_is_refused_where_the_proxy_routes_by_the_raw_path() {
+    let options = PathOptions { resolve_unreserved: false, ..PathOptions::default() };
+    let read = |target: &str| RequestPath::parse_with(target.as_bytes(), &options).map(|path| path.as_str().to_owned());
+    for target in ["/%61dmin", "/a%2Db", "/a%7eb", "/a/%39"] {
+        assert_eq!(read(target), Err(PathError::EncodedUnreserved), "{target}");
+    }
+    assert_eq!(read("/%2e%2e/a"), Err(PathError::DotSegment), "the graver reason comes first");
+    // Lower-case digits and characters that often arrive escaped route no differently.
+    assert_eq!(read("/caf%c3%a9/a%40b,c"), Ok("/caf%C3%A9/a@b,c".to_owned()));
 }

@@ -30,7 +30,7 @@ fn judge(verifier: &Verifier, token: &str) -> Result<VerifiedToken, TokenError> 
 }
 
 fn code(result: Result<VerifiedToken, TokenError>) -> &'static str {
-    result.map_or_else(|error| error.reason_code(), |_| "accepted")
+    result.map_or_else(|error| error.reason().code(), |_| "accepted")
 }
 
 fn header(algorithm: Algorithm) -> Value {
@@ -144,7 +144,7 @@ fn keys_that_the_token_brings_along_are_ignored() {
 fn a_kid_that_leads_nowhere_is_an_unknown_key() {
     for kid in ["", "other", "../../dev/null", "' OR 1=1 --", "RSA", "secret\u{0}", "http://intruder.example"] {
         let error = judge(&verifier(), &with_header(json!({"kid": kid}))).unwrap_err();
-        assert_eq!(error.reason_code(), "token_key_unknown", "{kid}");
+        assert_eq!(error.reason().code(), "token_key_unknown", "{kid}");
         assert!(error.newer_keys_may_help());
     }
 }
@@ -362,7 +362,7 @@ fn a_cached_token_is_valid_as_long_as_its_times_are() {
     let at = |verifier: &Verifier, seconds| {
         token
             .still_valid(verifier, UnixNanos::from_secs(seconds))
-            .map_or_else(|error| error.reason_code(), |()| "valid")
+            .map_or_else(|error| error.reason().code(), |()| "valid")
     };
     assert_eq!(at(&young, NOW + 630), "valid");
     assert_eq!(at(&young, NOW + 631), "token_too_old");

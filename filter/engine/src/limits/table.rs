@@ -382,6 +382,10 @@ impl Decided {
     }
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "lives on the stack of one call; a box would cost an allocation per request"
+)]
 enum Found {
     Decided(Decided),
     Full { until: UnixNanos },

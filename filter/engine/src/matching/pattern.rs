@@ -53,7 +53,7 @@ impl PathPattern {
         let below = if parsed.rest { "/x" } else { "" };
         let sample: String =
             parsed.segments.iter().flat_map(|segment| ["/", segment.sample()]).chain([below]).collect();
-        let options = PathOptions { max_bytes: usize::MAX, asterisk_form: false };
+        let options = PathOptions { max_bytes: usize::MAX, ..PathOptions::default() };
         RequestPath::parse_with(sample.as_bytes(), &options).map_err(PatternError::Unreachable)?;
         Ok(parsed)
     }
@@ -248,7 +248,7 @@ fn literal_form(written: &str) -> Result<Box<str>, PatternError> {
             }
         }
     }
-    let options = PathOptions { max_bytes: usize::MAX, asterisk_form: false };
+    let options = PathOptions { max_bytes: usize::MAX, ..PathOptions::default() };
     let path = RequestPath::parse_with(target.as_bytes(), &options).map_err(PatternError::Unreachable)?;
     Ok(path.segments().next().unwrap_or_default().into())
 }
