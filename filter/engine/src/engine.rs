@@ -49,6 +49,24 @@ pub struct Passage {
     pub response: Vec<HeaderChange>,
 }
 
+impl Passage {
+    /// Adds a change to the response; a list header that is set already gets further members (RFC 9110, 5.3).
+    pub(crate) fn add_to_response(&mut self, change: HeaderChange) {
+        if let HeaderChange::Set(name, value) = &change {
+            for earlier in &mut self.response {
+                if let HeaderChange::Set(earlier_name, earlier_value) = earlier
+                    && earlier_name == name
+                {
+                    earlier_value.extend_from_slice(b", ");
+                    earlier_value.extend_from_slice(value);
+                    return;
+                }
+            }
+        }
+        self.response.push(change);
+    }
+}
+
 /// A change to a header map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderChange {

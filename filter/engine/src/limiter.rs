@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use crate::answer::{Denial, Reason};
+use crate::claims::Claims;
 use crate::config::schema::{Mode, OnError};
 use crate::engine::HeaderChange;
 use crate::forward;
 use crate::http::RequestHead;
-use crate::jwt::VerifiedToken;
 use crate::limits::descriptor::Ipv6Prefix;
 use crate::limits::{
     Admitted, Algorithm, Demand, Denied, Descriptor, PartKind, Reason as LimitReason, Seed, Table, headers, take_all,
@@ -26,8 +26,8 @@ pub struct Subject<'a> {
     pub rule: &'a str,
     /// The client's address, if a limit asks for it.
     pub address: Option<IpAddr>,
-    /// The provider's name and the verified token.
-    pub principal: Option<(&'a str, &'a VerifiedToken)>,
+    /// The provider's name and what it says of the caller.
+    pub principal: Option<(&'a str, &'a Claims)>,
 }
 
 /// What became of a charge.
@@ -225,7 +225,7 @@ fn add(descriptor: &mut Descriptor, part: &KeyPart, subject: &Subject<'_>) -> bo
     let (kind, name) = part.kind();
     match part {
         KeyPart::Principal => {
-            let Some((provider, user)) = subject.principal.and_then(|(p, token)| Some((p, token.subject()?))) else {
+            let Some((provider, user)) = subject.principal.and_then(|(p, claims)| Some((p, claims.subject()?))) else {
                 return false;
             };
             descriptor.part(kind, provider, user.as_bytes());
@@ -250,7 +250,7 @@ fn add(descriptor: &mut Descriptor, part: &KeyPart, subject: &Subject<'_>) -> bo
             }
         }
         KeyPart::Claim(claim) => {
-            let value = subject.principal.and_then(|(_, token)| forward::claim_text(token.claim(claim)?));
+            let value = subject.principal.and_then(|(_, claims)| forward::claim_text(claims.get(claim)?));
             let Some(value) = value else { return false };
             descriptor.part(kind, name, value.as_bytes());
         }

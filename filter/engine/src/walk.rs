@@ -20,6 +20,7 @@ use crate::key_sets::{Lookup, UnknownKid, WaitFor};
 use crate::limiter::Subject;
 use crate::policy::{KeySource, Policy, Provider, Rule, Who};
 use crate::ports::Ports;
+use crate::principal::{Identity, Principal};
 use crate::time::UnixNanos;
 
 /// What a request has behind it when it is judged again.
@@ -43,15 +44,6 @@ pub enum Stop {
         /// What is waited for.
         wait_for: WaitFor,
     },
-}
-
-/// A caller for whom a provider vouches.
-#[derive(Debug, Clone)]
-pub struct Principal {
-    /// The provider's index in the policy.
-    pub provider: u16,
-    /// The verified token.
-    pub token: Rc<VerifiedToken>,
 }
 
 /// One request on its way through the checks.
@@ -202,7 +194,7 @@ impl<'a> Walk<'a> {
             address,
             principal: self.principal.as_ref().map(|principal| {
                 let provider = policy.provider_label(principal.provider).unwrap_or_default();
-                (provider, &*principal.token)
+                (provider, principal.claims())
             }),
         };
         let outcome = self.engine.limiter.charge(&policy.limits, limits, &subject, self.ports.store, self.now);
@@ -211,7 +203,7 @@ impl<'a> Walk<'a> {
         }
         // Monitor mode tells the client nothing about limits.
         if self.mode(rule.mode) == Mode::Enforce {
-            self.passage.response.extend(outcome.response);
+            outcome.response.into_iter().for_each(|change| self.passage.add_to_response(change));
         }
         for (mode, denial) in outcome.denials {
             let mode = if mode == Mode::Monitor { mode } else { rule.mode };
@@ -273,7 +265,7 @@ impl<'a> Walk<'a> {
             for (index, provider) in candidates() {
                 if let Some(cached) = self.engine.tokens.get(index, token) {
                     return match cached.still_valid(&provider.verifier, self.now) {
-                        Ok(()) => Ok(Principal { provider: index, token: cached }),
+                        Ok(()) => Ok(Principal { provider: index, identity: Identity::Token(cached) }),
                         Err(error) => {
                             self.engine.tokens.remove(index, token);
                             Err(denied(&error))
@@ -302,7 +294,7 @@ impl<'a> Walk<'a> {
         };
         let verified = Rc::new(verified);
         self.engine.tokens.insert(index, token, Rc::clone(&verified));
-        Ok(Principal { provider: index, token: verified })
+        Ok(Principal { provider: index, identity: Identity::Token(verified) })
     }
 
     fn keys(&mut self, provider: &Provider) -> Result<Rc<KeySet>, Refusal> {
@@ -353,7 +345,7 @@ impl<'a> Walk<'a> {
 
     fn check_scopes(&mut self, rule: &Rule) -> Result<(), Stop> {
         let Some(principal) = &self.principal else { return Ok(()) };
-        match rule.scopes.check(&principal.token) {
+        match rule.scopes.check(principal.claims()) {
             Ok(()) => Ok(()),
             Err(denial) => self.tolerate(rule.mode, denial),
         }
@@ -364,7 +356,7 @@ impl<'a> Walk<'a> {
         let policy = self.policy;
         let provider = self.principal.as_ref().and_then(|p| Some((p, policy.providers.get(usize::from(p.provider))?)));
         if let Some((principal, provider)) = provider {
-            let changes = forward::claim_headers(&principal.token, &provider.headers);
+            let changes = forward::claim_headers(principal.claims(), &provider.headers);
             match changes {
                 Ok(changes) => self.passage.request.extend(changes),
                 Err(denial) => self.tolerate(rule.mode, denial)?,
@@ -415,7 +407,7 @@ impl<'a> Walk<'a> {
             method: Some(self.head.method().as_str()),
             path: Some(&path),
             client,
-            subject: principal.and_then(|principal| principal.token.subject()),
+            subject: principal.and_then(Principal::subject),
             provider: principal.and_then(|principal| self.policy.provider_label(principal.provider)),
             request_id: plain_text(self.head.headers(), "x-request-id"),
         };
