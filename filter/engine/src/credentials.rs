@@ -94,6 +94,13 @@ impl TokenSource {
         };
         match token {
             Some(token) if token.is_empty() => Err(malformed("an empty token")),
+            // An API key is of the operator's making.
+            Some(token) if matches!(self, Self::Header { scheme: None, .. }) => {
+                match token.iter().all(u8::is_ascii_graphic) {
+                    true => Ok(Some(token)),
+                    false => Err(malformed("bytes that no key holds")),
+                }
+            }
             // The b64token of RFC 6750, 2.1. A comma shows two header lines that the proxy joined.
             Some(token) if token.contains(&b',') => Err(multiple("several tokens in one place")),
             Some(token) if !token.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(b)) => {

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::claims::Claims;
 use crate::jwt::VerifiedToken;
+use crate::policy::{Client, VerifiedCertificate};
 
 /// A caller for whom a provider vouches.
 #[derive(Debug, Clone)]
@@ -19,6 +20,10 @@ pub struct Principal {
 pub enum Identity {
     /// By a verified token.
     Token(Rc<VerifiedToken>),
+    /// By an API key, or a user name and password.
+    Client(Rc<Client>),
+    /// By a client certificate.
+    Certificate(Rc<VerifiedCertificate>),
 }
 
 impl Principal {
@@ -26,6 +31,8 @@ impl Principal {
     pub fn claims(&self) -> &Claims {
         match &self.identity {
             Identity::Token(token) => token.claims(),
+            Identity::Client(client) => client.claims(),
+            Identity::Certificate(certificate) => certificate.claims(),
         }
     }
 

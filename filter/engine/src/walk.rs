@@ -18,7 +18,7 @@ use crate::jwt::error::Quoted;
 use crate::jwt::{KeySet, TokenError, UntrustedToken, VerifiedToken};
 use crate::key_sets::{Lookup, UnknownKid, WaitFor};
 use crate::limiter::Subject;
-use crate::policy::{KeySource, Policy, Provider, Rule, Who};
+use crate::policy::{JwtProvider, KeySource, Policy, Provider, ProviderKind, Rule, Who};
 use crate::ports::Ports;
 use crate::principal::{Identity, Principal};
 use crate::time::UnixNanos;
@@ -218,56 +218,102 @@ impl<'a> Walk<'a> {
 
     /// Finds out who calls, where the rule wants to know.
     fn identify(&mut self, rule: &Rule, path: &RequestPath<'_>) -> Result<(), Stop> {
-        let providers = match &rule.who {
+        let required = match &rule.who {
             Who::Everybody => return Ok(()),
             Who::Nobody => return self.tolerate(rule.mode, Denial::new(Reason::RuleDenied, "")),
-            Who::VouchedFor(providers) => providers,
+            Who::VouchedFor(required) => required,
         };
-        let policy = self.policy;
-        let sources = providers.iter().filter_map(|index| policy.providers.get(*index)).flat_map(|p| p.sources.iter());
-        let found = match credentials::find(self.head, path, sources) {
-            Ok(Some(found)) => Ok(found),
-            Ok(None) => Err(Denial::new(Reason::CredentialsMissing, "")),
-            Err(denial) => Err(denial),
+        let found = if required.all {
+            self.vouched_by_all(&required.providers, path)
+        } else {
+            self.vouched_by_any(&required.providers, path)
         };
-        let verified = match found {
-            Ok(credential) => match self.verify(providers, &credential) {
-                Ok(principal) => Ok((principal, credential)),
-                Err(Refusal::Denied(denial)) => Err(denial),
-                Err(Refusal::Wait(stop)) => return Err(stop),
-            },
-            Err(denial) => Err(denial),
-        };
-        match verified {
-            Ok((principal, credential)) => {
-                if policy.providers.get(usize::from(principal.provider)).is_some_and(|provider| provider.strip) {
-                    self.passage.request.extend(credential.removal(self.head));
-                }
-                self.principal = Some(principal);
-                Ok(())
-            }
-            Err(denial) => self.tolerate(rule.mode, denial),
+        match found {
+            Ok(Some(principal)) => self.principal = Some(principal),
+            Ok(None) if required.optional => {}
+            Ok(None) => self.tolerate(rule.mode, Denial::new(Reason::CredentialsMissing, ""))?,
+            Err(Refusal::Denied(denial)) => self.tolerate(rule.mode, denial)?,
+            Err(Refusal::Wait(stop)) => return Err(stop),
         }
+        Ok(())
+    }
+
+    /// Every provider must vouch for the caller; the first one's word is the identity. `None`: nothing was sent at all.
+    fn vouched_by_all(&mut self, providers: &[usize], path: &RequestPath<'_>) -> Result<Option<Principal>, Refusal> {
+        let mut found = Vec::with_capacity(providers.len());
+        for index in providers {
+            found.push(self.vouched_by_any(std::slice::from_ref(index), path)?);
+        }
+        let missing = found.iter().filter(|principal| principal.is_none()).count();
+        if missing > 0 && missing < found.len() {
+            return Err(Refusal::Denied(Denial::new(Reason::CredentialsMissing, "one of several credentials")));
+        }
+        Ok(found.into_iter().next().flatten())
+    }
+
+    /// One provider must vouch for the caller, by the one credential that was sent. `None`: none was sent.
+    fn vouched_by_any(&mut self, providers: &[usize], path: &RequestPath<'_>) -> Result<Option<Principal>, Refusal> {
+        let policy = self.policy;
+        let candidates =
+            || providers.iter().filter_map(|index| Some((index_u16(*index)?, policy.providers.get(*index)?)));
+        let sources = candidates().flat_map(|(_, provider)| provider.sources.iter());
+        let Some(credential) = credentials::find(self.head, path, sources).map_err(Refusal::Denied)? else {
+            return self.vouched_by_certificate(candidates());
+        };
+        let principal = self.verify(candidates(), &credential)?;
+        if policy.providers.get(usize::from(principal.provider)).is_some_and(|provider| provider.strip) {
+            self.passage.request.extend(credential.removal(self.head));
+        }
+        Ok(Some(principal))
+    }
+
+    fn vouched_by_certificate(
+        &mut self,
+        mut candidates: impl Iterator<Item = (u16, &'a Provider)>,
+    ) -> Result<Option<Principal>, Refusal> {
+        let found = candidates.find_map(|(index, provider)| match &provider.kind {
+            ProviderKind::Certificate(rule) => Some((index, rule)),
+            _ => None,
+        });
+        let Some((provider, rule)) = found else { return Ok(None) };
+        let certificate = rule.identify(self.ports.attributes).map_err(Refusal::Denied)?;
+        Ok(certificate.map(|found| Principal { provider, identity: Identity::Certificate(Rc::new(found)) }))
+    }
+
+    /// Verifies a credential by the provider that it belongs to.
+    fn verify(
+        &mut self,
+        candidates: impl Iterator<Item = (u16, &'a Provider)>,
+        credential: &Credential<'_>,
+    ) -> Result<Principal, Refusal> {
+        let mut tokens: Vec<(u16, &Provider, &JwtProvider)> = Vec::new();
+        for (index, provider) in candidates.filter(|(_, provider)| provider.sources.contains(credential.source)) {
+            match &provider.kind {
+                ProviderKind::Clients(clients) => {
+                    let client = clients.identify(&credential.token, self.now).map_err(Refusal::Denied)?;
+                    return Ok(Principal { provider: index, identity: Identity::Client(client) });
+                }
+                ProviderKind::Jwt(jwt) => tokens.push((index, provider, jwt)),
+                ProviderKind::Certificate(_) => {}
+            }
+        }
+        self.verify_token(&tokens, &credential.token)
     }
 
     /// Verifies a token by the provider that its issuer points to.
-    fn verify(&mut self, providers: &[usize], credential: &Credential<'_>) -> Result<Principal, Refusal> {
-        let policy = self.policy;
-        let candidates = || {
-            providers.iter().filter_map(|index| {
-                let provider = policy.providers.get(*index)?;
-                provider.sources.contains(credential.source).then_some((u16::try_from(*index).ok()?, provider))
-            })
-        };
-        let max_bytes = candidates().map(|(_, provider)| provider.max_token_bytes).max().unwrap_or(0);
-        let token: &[u8] = &credential.token;
+    fn verify_token(
+        &mut self,
+        candidates: &[(u16, &'a Provider, &'a JwtProvider)],
+        token: &[u8],
+    ) -> Result<Principal, Refusal> {
+        let max_bytes = candidates.iter().map(|(_, provider, _)| provider.max_credential_bytes).max().unwrap_or(0);
         if token.len() <= max_bytes {
-            for (index, provider) in candidates() {
-                if let Some(cached) = self.engine.tokens.get(index, token) {
-                    return match cached.still_valid(&provider.verifier, self.now) {
-                        Ok(()) => Ok(Principal { provider: index, identity: Identity::Token(cached) }),
+            for (index, _, jwt) in candidates {
+                if let Some(cached) = self.engine.tokens.get(*index, token) {
+                    return match cached.still_valid(&jwt.verifier, self.now) {
+                        Ok(()) => Ok(Principal { provider: *index, identity: Identity::Token(cached) }),
                         Err(error) => {
-                            self.engine.tokens.remove(index, token);
+                            self.engine.tokens.remove(*index, token);
                             Err(denied(&error))
                         }
                     };
@@ -278,27 +324,27 @@ impl<'a> Walk<'a> {
         // The issuer is not verified yet: it only picks the provider that will verify it.
         let issuer = untrusted.unverified_issuer();
         let named =
-            candidates().find(|(_, provider)| provider.verifier.issuer.as_deref() == issuer && issuer.is_some());
-        let any = || candidates().find(|(_, provider)| provider.verifier.issuer.is_none());
-        let Some((index, provider)) = named.or_else(any) else {
+            || candidates.iter().find(|(_, _, jwt)| jwt.verifier.issuer.as_deref() == issuer && issuer.is_some());
+        let any = || candidates.iter().find(|(_, _, jwt)| jwt.verifier.issuer.is_none());
+        let Some((index, provider, jwt)) = named().or_else(any) else {
             return Err(denied(&TokenError::IssuerRefused { issuer: Quoted::new(issuer.unwrap_or_default()) }));
         };
-        if token.len() > provider.max_token_bytes {
-            return Err(denied(&TokenError::TooLarge { max_bytes: provider.max_token_bytes }));
+        if token.len() > provider.max_credential_bytes {
+            return Err(denied(&TokenError::TooLarge { max_bytes: provider.max_credential_bytes }));
         }
-        let keys = self.keys(provider)?;
-        let verified = provider.verifier.verify(untrusted, &keys, self.ports.signatures, self.now);
+        let keys = self.keys(provider, jwt)?;
+        let verified = jwt.verifier.verify(untrusted, &keys, self.ports.signatures, self.now);
         let verified = match verified {
-            Err(error) if error.newer_keys_may_help() => self.verify_with_newer_keys(provider, token, error)?,
+            Err(error) if error.newer_keys_may_help() => self.verify_with_newer_keys(provider, jwt, token, error)?,
             verified => verified.map_err(|error| denied(&error))?,
         };
         let verified = Rc::new(verified);
-        self.engine.tokens.insert(index, token, Rc::clone(&verified));
-        Ok(Principal { provider: index, identity: Identity::Token(verified) })
+        self.engine.tokens.insert(*index, token, Rc::clone(&verified));
+        Ok(Principal { provider: *index, identity: Identity::Token(verified) })
     }
 
-    fn keys(&mut self, provider: &Provider) -> Result<Rc<KeySet>, Refusal> {
-        if let KeySource::Fixed(keys) = &provider.keys {
+    fn keys(&mut self, provider: &Provider, jwt: &JwtProvider) -> Result<Rc<KeySet>, Refusal> {
+        if let KeySource::Fixed(keys) = &jwt.keys {
             return Ok(Rc::clone(keys));
         }
         match self.engine.key_sets.lookup(&provider.name, self.now) {
@@ -314,10 +360,11 @@ impl<'a> Walk<'a> {
     fn verify_with_newer_keys(
         &mut self,
         provider: &Provider,
+        jwt: &JwtProvider,
         token: &[u8],
         error: TokenError,
     ) -> Result<VerifiedToken, Refusal> {
-        if let KeySource::Fixed(_) = provider.keys {
+        if let KeySource::Fixed(_) = jwt.keys {
             return Err(denied(&error));
         }
         let kid_hash = 0;
@@ -328,9 +375,9 @@ impl<'a> Walk<'a> {
                 Err(keys_unavailable(Reason::KeysUnavailable, provider, retry_after))
             }
             UnknownKid::Retry => {
-                let keys = self.keys(provider)?;
-                let untrusted = UntrustedToken::parse(token, provider.max_token_bytes).map_err(|e| denied(&e))?;
-                let verified = provider.verifier.verify(untrusted, &keys, self.ports.signatures, self.now);
+                let keys = self.keys(provider, jwt)?;
+                let untrusted = UntrustedToken::parse(token, provider.max_credential_bytes).map_err(|e| denied(&e))?;
+                let verified = jwt.verifier.verify(untrusted, &keys, self.ports.signatures, self.now);
                 verified.map_err(|error| denied(&error))
             }
         }
@@ -418,6 +465,10 @@ impl<'a> Walk<'a> {
     fn address(&mut self) -> Option<IpAddr> {
         *self.address.get_or_insert_with(|| self.ports.attributes.source_address())
     }
+}
+
+fn index_u16(index: usize) -> Option<u16> {
+    u16::try_from(index).ok()
 }
 
 /// Why a token does not identify its bearer now.

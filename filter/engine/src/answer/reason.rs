@@ -118,6 +118,12 @@ reasons! {
     CredentialsMalformed = "credentials_malformed", 400, InvalidRequest, "the credentials are malformed";
     /// The request carries more than one credential (RFC 6750, 2).
     CredentialsMultiple = "credentials_multiple", 400, InvalidRequest, "more than one credential was sent";
+    /// No client has this API key, or this user name and password.
+    CredentialsInvalid = "credentials_invalid", 401, InvalidToken, "the credentials are not accepted";
+    /// The client is past its `not_after`.
+    CredentialsExpired = "credentials_expired", 401, InvalidToken, "the credentials have expired";
+    /// The client certificate has no name that the rule allows.
+    CertificateRefused = "certificate_refused", 403, None, "the client certificate is not accepted";
     /// The token is no compact JWS of the strict form, or its JSON is not well-formed.
     TokenMalformed = "token_malformed", 401, InvalidToken, "the token is malformed";
     /// The token is longer than `max_token_size`.

@@ -1,35 +1,25 @@
-//! A compiled provider, and how one is made of its section.
+//! JSON Web Tokens: the verifier, and where its keys come from.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::config::schema::{ForwardToken, JwksSection, Profile, ProviderSection, TokenSourceSection};
+use crate::config::schema::{DiscoverySection, JwksSection, Profile, ProviderSection};
 use crate::config::{Problems, document::member_path, suggest};
-use crate::credentials::TokenSource;
 use crate::jwt::{self, Algorithm, AlgorithmSet, KeySet, Verifier};
 use crate::key_sets::{KeySetSource, Location};
 
-use super::Environment;
-use super::compile::header_name;
+use super::Surroundings;
+use crate::policy::Environment;
 
-/// Who vouches for callers by JSON Web Tokens.
+/// A provider of JSON Web Tokens.
 #[derive(Debug)]
-pub struct Provider {
-    /// The name in the configuration.
-    pub name: String,
+pub struct JwtProvider {
     /// Judges its tokens.
     pub verifier: Verifier,
-    /// Where a request may carry them.
-    pub sources: Vec<TokenSource>,
     /// Where its keys come from.
     pub keys: KeySource,
-    /// Whether the token is removed before the request goes on.
-    pub strip: bool,
-    /// Headers set from claims: name and claim path.
-    pub headers: Vec<(String, String)>,
-    /// The longest accepted token, in bytes.
-    pub max_token_bytes: usize,
 }
 
 /// Where a provider's keys come from.
@@ -41,73 +31,81 @@ pub enum KeySource {
     Remote(usize),
 }
 
-impl Provider {
-    /// Compiles a provider; a remote key set is added to `remote`. `None` means that problems were added.
-    pub fn compile(
-        name: &str,
-        section: &ProviderSection,
-        environment: Environment<'_>,
-        remote: &mut Vec<KeySetSource>,
-        problems: &mut Problems,
-    ) -> Option<Self> {
-        let path = member_path("providers", name);
-        let algorithms = algorithms(&path, &section.algorithms, problems);
-        if section.audiences.0.is_empty() {
-            problems.add_with_hint(
-                member_path(&path, "audiences"),
-                "names no audience",
-                "a token made for another service must not open this one (RFC 8725, 3.9)",
-            );
-        }
-        let keys = keys(&path, name, section, algorithms, environment, remote, problems);
-        let sources = section
-            .token_from
-            .iter()
-            .enumerate()
-            .filter_map(|(index, source)| token_source(&format!("{path}.token_from[{index}]"), source, problems))
-            .collect::<Vec<_>>();
-        if section.token_from.is_empty() {
-            problems.add(member_path(&path, "token_from"), "names no place where a token may be");
-        }
-        let mut headers = Vec::new();
-        for (header, claim) in &section.forward.headers {
-            let at = member_path(&member_path(&path, "forward.headers"), header);
-            if let Some(header) = header_name(&at, header, problems) {
-                headers.push((header, claim.clone()));
-            }
-        }
-        let max_leeway = std::time::Duration::from_secs(300);
-        if section.claims.leeway.0 > max_leeway {
-            problems.add_with_hint(
-                format!("{path}.claims.leeway"),
-                "is above the maximum of 5m",
-                "leeway covers clock drift between issuer and gateway; 30s is usual",
-            );
-        }
-        let verifier = Verifier {
-            issuer: section.issuer.clone(),
-            audiences: section.audiences.0.clone(),
-            algorithms,
-            token_types: section.token_types.clone(),
-            required_claims: section.claims.require.clone(),
-            require_expiry: section.claims.require_exp,
-            max_age: section.claims.max_age.map(|span| span.0),
-            leeway: section.claims.leeway.0,
-            profile: match section.profile {
-                Some(Profile::Rfc9068) => jwt::Profile::Rfc9068,
-                None => jwt::Profile::Jwt,
-            },
-        };
-        Some(Self {
-            name: name.to_owned(),
-            verifier,
-            sources,
-            keys: keys?,
-            strip: section.forward.token == ForwardToken::Strip,
-            headers,
-            max_token_bytes: section.max_token_size.as_usize(),
-        })
+/// Compiles a provider with `jwks` or `discovery`. `None` means that problems were added.
+pub fn compile(
+    path: &str,
+    name: &str,
+    section: &ProviderSection,
+    around: &mut Surroundings<'_>,
+) -> Option<JwtProvider> {
+    let algorithms = algorithms(path, section.algorithms.as_deref().unwrap_or_default(), around.problems);
+    let audiences = section.audiences.clone().map(|list| list.0).unwrap_or_default();
+    if audiences.is_empty() {
+        around.problems.add_with_hint(
+            member_path(path, "audiences"),
+            "names no audience",
+            "a token made for another service must not open this one (RFC 8725, 3.9)",
+        );
     }
+    const MAX_LEEWAY: Duration = Duration::from_secs(300);
+    if section.claims.leeway.0 > MAX_LEEWAY {
+        around.problems.add_with_hint(
+            format!("{path}.claims.leeway"),
+            "is above the maximum of 5m",
+            "leeway covers clock drift between issuer and gateway; 30s is usual",
+        );
+    }
+    let keys = match (&section.jwks, &section.discovery) {
+        (Some(jwks), _) => keys(path, name, jwks, algorithms, around),
+        (None, Some(discovery)) => discovered(path, name, discovery, section.issuer.as_deref(), around),
+        (None, None) => None,
+    };
+    let verifier = Verifier {
+        issuer: section.issuer.clone(),
+        audiences,
+        algorithms,
+        token_types: section.token_types.clone(),
+        required_claims: section.claims.require.clone(),
+        require_expiry: section.claims.require_exp,
+        max_age: section.claims.max_age.map(|span| span.0),
+        leeway: section.claims.leeway.0,
+        profile: match section.profile {
+            Some(Profile::Rfc9068) => jwt::Profile::Rfc9068,
+            None => jwt::Profile::Jwt,
+        },
+    };
+    Some(JwtProvider { verifier, keys: keys? })
+}
+
+fn discovered(
+    path: &str,
+    name: &str,
+    discovery: &DiscoverySection,
+    issuer: Option<&str>,
+    around: &mut Surroundings<'_>,
+) -> Option<KeySource> {
+    let Some(issuer) = issuer else {
+        around.problems.add_with_hint(
+            member_path(path, "issuer"),
+            "is required",
+            "`discovery` finds the keys of an issuer",
+        );
+        return None;
+    };
+    let host = issuer.split_once("://").map_or(issuer, |(_, rest)| rest).split('/').next().unwrap_or_default();
+    around.key_sets.push(KeySetSource {
+        provider: name.to_owned(),
+        cluster: discovery.cluster.clone(),
+        location: Location::Discovery {
+            authority: discovery.authority.clone().unwrap_or_else(|| host.to_owned()),
+            issuer: issuer.to_owned(),
+        },
+        refresh: discovery.refresh.0,
+        keep_stale: discovery.keep_stale.0,
+        unknown_kid_cooldown: discovery.unknown_kid_cooldown.0,
+        timeout: discovery.timeout.0,
+    });
+    Some(KeySource::Remote(around.key_sets.len() - 1))
 }
 
 fn algorithms(path: &str, names: &[String], problems: &mut Problems) -> AlgorithmSet {
@@ -139,13 +137,11 @@ fn algorithms(path: &str, names: &[String], problems: &mut Problems) -> Algorith
 fn keys(
     path: &str,
     name: &str,
-    section: &ProviderSection,
+    jwks: &JwksSection,
     algorithms: AlgorithmSet,
-    environment: Environment<'_>,
-    remote: &mut Vec<KeySetSource>,
-    problems: &mut Problems,
+    around: &mut Surroundings<'_>,
 ) -> Option<KeySource> {
-    let jwks = &section.jwks;
+    let (environment, problems): (Environment<'_>, _) = (around.environment, &mut *around.problems);
     let at = member_path(path, "jwks");
     match (&jwks.cluster, &jwks.inline, &jwks.env) {
         (Some(cluster), None, None) => {
@@ -157,8 +153,8 @@ fn keys(
                 problems.add(member_path(&at, "path"), format!("{key_path:?} does not begin with a slash"));
                 return None;
             }
-            remote.push(remote_source(name, cluster, key_path, jwks));
-            Some(KeySource::Remote(remote.len() - 1))
+            around.key_sets.push(remote_source(name, cluster, key_path, jwks));
+            Some(KeySource::Remote(around.key_sets.len() - 1))
         }
         (None, Some(document), None) => fixed(&member_path(&at, "inline"), document, algorithms, problems),
         (None, None, Some(variable)) => {
@@ -235,19 +231,4 @@ fn usable(at: &str, keys: KeySet, algorithms: AlgorithmSet, problems: &mut Probl
         return None;
     }
     Some(KeySource::Fixed(Rc::new(keys)))
-}
-
-fn token_source(at: &str, section: &TokenSourceSection, problems: &mut Problems) -> Option<TokenSource> {
-    match (&section.header, &section.cookie, &section.query) {
-        (Some(name), None, None) => {
-            let name = header_name(&member_path(at, "header"), name, problems)?;
-            Some(TokenSource::Header { name, scheme: section.scheme.clone() })
-        }
-        (None, Some(name), None) => Some(TokenSource::Cookie(name.clone())),
-        (None, None, Some(name)) => Some(TokenSource::Query(name.clone())),
-        _ => {
-            problems.add(at, "needs exactly one of `header`, `cookie` and `query`");
-            None
-        }
-    }
 }
