@@ -338,7 +338,12 @@ pub(crate) fn plain_text<'a>(headers: &'a Headers, name: &str) -> Option<&'a str
 }
 
 fn parse_key_set(json: &[u8]) -> Result<KeySet, String> {
-    let (keys, _skipped) = KeySet::from_jwks(json).map_err(|error| error.to_string())?;
+    let (keys, skipped) = KeySet::from_jwks(json).map_err(|error| error.to_string())?;
+    if keys.is_empty() {
+        // A set that verifies nothing would turn good tokens into 401; the keys at hand are better than that.
+        let first = skipped.first().map(|key| format!(": {key}")).unwrap_or_default();
+        return Err(format!("it has no usable key{first}"));
+    }
     Ok(keys)
 }
 
