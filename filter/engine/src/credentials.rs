@@ -135,7 +135,9 @@ fn from_header<'a>(head: &'a RequestHead, name: &str, scheme: Option<&str>) -> R
         // Another scheme is another provider's business.
         return Ok(None);
     }
-    Ok(Some(rest.trim_ascii()))
+    // Spaces alone stand between scheme and token (RFC 9110, 11.4).
+    let start = rest.iter().position(|b| *b != b' ').unwrap_or(rest.len());
+    Ok(Some(rest.get(start..).unwrap_or_default()))
 }
 
 /// All cookies; HTTP/2 may split them over several header lines (RFC 9113, 8.2.3).

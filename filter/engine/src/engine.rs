@@ -49,24 +49,6 @@ pub struct Passage {
     pub response: Vec<HeaderChange>,
 }
 
-impl Passage {
-    /// Adds a change to the response; a list header that is set already gets further members (RFC 9110, 5.3).
-    pub(crate) fn add_to_response(&mut self, change: HeaderChange) {
-        if let HeaderChange::Set(name, value) = &change {
-            for earlier in &mut self.response {
-                if let HeaderChange::Set(earlier_name, earlier_value) = earlier
-                    && earlier_name == name
-                {
-                    earlier_value.extend_from_slice(b", ");
-                    earlier_value.extend_from_slice(value);
-                    return;
-                }
-            }
-        }
-        self.response.push(change);
-    }
-}
-
 /// A change to a header map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderChange {
@@ -355,7 +337,12 @@ pub(crate) fn plain_text<'a>(headers: &'a Headers, name: &str) -> Option<&'a str
 }
 
 fn parse_key_set(json: &[u8]) -> Result<KeySet, String> {
-    let (keys, _skipped) = KeySet::from_jwks(json).map_err(|error| error.to_string())?;
+    let (keys, skipped) = KeySet::from_jwks(json).map_err(|error| error.to_string())?;
+    if keys.is_empty() {
+        // A set that verifies nothing would turn good tokens into 401; the keys at hand are better than that.
+        let first = skipped.first().map(|key| format!(": {key}")).unwrap_or_default();
+        return Err(format!("it has no usable key{first}"));
+    }
     Ok(keys)
 }
 

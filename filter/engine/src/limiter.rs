@@ -144,14 +144,11 @@ impl Outcome {
             if one.limit.mode == Mode::Monitor {
                 continue;
             }
-            for (list, more) in [(&mut policies, ""), (&mut standings, "")] {
-                if !list.is_empty() {
-                    list.push_str(", ");
-                }
-                list.push_str(more);
+            if !policies.is_empty() {
+                policies.push_str(", ");
             }
             policies.push_str(&one.opened.policy);
-            // The name was good enough for the policy.
+            // Sets its own comma. The name was good enough for the policy.
             let _ = headers::push_standing(&mut standings, &one.limit.name, standing);
         }
         if !standings.is_empty() {

@@ -28,6 +28,8 @@ use crate::time::UnixNanos;
 pub struct Progress {
     /// The limits by address are charged already.
     pub charged_by_address: bool,
+    /// What the response is to say about them.
+    pub told: Vec<HeaderChange>,
     /// Waiting was in vain: why, and when a retry makes sense.
     pub gave_up: Option<(Reason, Duration)>,
 }
@@ -177,6 +179,7 @@ impl<'a> Walk<'a> {
 
     fn charge_by_address(&mut self, rule: &Rule) -> Result<(), Stop> {
         if std::mem::replace(&mut self.progress.charged_by_address, true) {
+            self.passage.response.append(&mut self.progress.told);
             return Ok(());
         }
         self.charge(rule, &rule.limits_by_address)
@@ -203,13 +206,29 @@ impl<'a> Walk<'a> {
         }
         // Monitor mode tells the client nothing about limits.
         if self.mode(rule.mode) == Mode::Enforce {
-            outcome.response.into_iter().for_each(|change| self.passage.add_to_response(change));
+            outcome.response.into_iter().for_each(|change| self.tell(change));
         }
         for (mode, denial) in outcome.denials {
             let mode = if mode == Mode::Monitor { mode } else { rule.mode };
             self.tolerate(mode, denial)?;
         }
         Ok(())
+    }
+
+    /// Adds a header to the response; one that stands already becomes a list (RFC 9110, 5.3).
+    fn tell(&mut self, change: HeaderChange) {
+        let HeaderChange::Set(name, value) = change else { return };
+        let standing = self.passage.response.iter_mut().find_map(|standing| match standing {
+            HeaderChange::Set(standing_name, list) if *standing_name == name => Some(list),
+            _ => None,
+        });
+        match standing {
+            Some(list) => {
+                list.extend_from_slice(b", ");
+                list.extend_from_slice(&value);
+            }
+            None => self.passage.response.push(HeaderChange::Set(name, value)),
+        }
     }
 
     fn limits_read_address(&self, limits: &[usize]) -> bool {
@@ -383,10 +402,13 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn wait(&self, provider: &Provider, wait_for: WaitFor) -> Refusal {
+    fn wait(&mut self, provider: &Provider, wait_for: WaitFor) -> Refusal {
         match self.progress.gave_up {
             Some((reason, retry_after)) => keys_unavailable(reason, provider, retry_after),
-            None => Refusal::Wait(Stop::Wait { provider: provider.name.as_str().into(), wait_for }),
+            None => {
+                self.progress.told = std::mem::take(&mut self.passage.response);
+                Refusal::Wait(Stop::Wait { provider: provider.name.as_str().into(), wait_for })
+            }
         }
     }
 

@@ -291,6 +291,11 @@ impl ProxyHost {
         Self { verifies: status != NOT_FOUND && status != UNIMPLEMENTED }
     }
 
+    /// A host whose native verification is not to be used.
+    pub fn without_signatures() -> Self {
+        Self { verifies: false }
+    }
+
     /// Whether the host verifies signatures natively.
     pub fn verifies_signatures(self) -> bool {
         self.verifies
