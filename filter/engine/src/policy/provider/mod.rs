@@ -91,7 +91,7 @@ impl Provider {
         };
         let mut headers = Vec::new();
         for (header, claim) in &section.forward.headers {
-            let at = member_path(&member_path(&path, "forward.headers"), header);
+            let at = member_path(&member_path(&member_path(&path, "forward"), "headers"), header);
             if let Some(header) = header_name(&at, header, around.problems) {
                 headers.push((header, claim.clone()));
             }
