@@ -5,12 +5,13 @@
 //!
 //! | in the path | becomes |
 //! |---|---|
-//! | an escaped letter, digit or one of ``-._~!$&'()*+,=:@`` | the character itself: `/%6frders` is `/orders` |
+//! | an escaped one of ``!$&'()*+,=:@`` | the character itself: `/a%40b` is `/a@b` |
 //! | another escape | the escape with upper-case digits: `%c3%a9` is `%C3%A9` |
 //! | one of ``"<>[]^`{}|`` as it stands | its escape |
 //! | `%2f`, `\`, `%5c`, `;`, `%3b`, `//`, `.` and `..` (escaped or not), `%25` before two hexadecimal digits or `u` | refused |
 //! | control bytes, DEL and spaces; `%00` to `%1F`, `%7F`, escaped U+0080 to U+009F | refused |
 //! | bytes above 0x7F, escapes that are not UTF-8 (overlong forms among them), broken escapes | refused |
+//! | an escaped letter, digit or one of `-._~`: a proxy that routes by the path as it was sent sees another one | refused |
 //! | `#`, `http://host/..`, an empty target, `*` except for OPTIONS | refused |
 //!
 //! Case is significant, and so is a final slash: `/orders` and `/orders/` are two paths. A service that takes them for one
@@ -19,7 +20,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::bytes::{ByteSet, escaped_byte, push_escape, unescape};
+use super::bytes::{ByteSet, UNRESERVED, escaped_byte, push_escape, unescape};
 use super::head::split_query;
 
 /// A path in its one form, with the query as it was sent.
@@ -69,11 +70,18 @@ impl<'a> RequestPath<'a> {
         }
         let (path, query) = split_query(target);
         check_query(query.unwrap_or_default())?;
-        let path = match str::from_utf8(path) {
-            Ok(plain) if PLAIN.has_all(path) => Cow::Borrowed(plain),
-            _ => Cow::Owned(normalise(path)?),
+        let (path, has_needless_escape) = match str::from_utf8(path) {
+            Ok(plain) if PLAIN.has_all(path) => (Cow::Borrowed(plain), false),
+            _ => {
+                let (path, has_needless_escape) = normalise(path)?;
+                (Cow::Owned(path), has_needless_escape)
+            }
         };
         check_segments(&path)?;
+        // Last, so that an escaped `..` is named as what it is.
+        if has_needless_escape {
+            return Err(PathError::EncodedUnreserved);
+        }
         Ok(Self { path, query: query.map(Cow::Borrowed) })
     }
 
@@ -137,6 +145,8 @@ pub enum PathError {
     BadEscape,
     /// Escapes that are not UTF-8, overlong forms among them (CWE-176).
     BadUtf8,
+    /// An escaped letter, digit or one of `-._~` (RFC 3986, section 6.2.2.2): routes and rules would see two paths.
+    EncodedUnreserved,
     /// A byte above 0x7F that is not escaped.
     NonAscii,
     /// `//`: some servers merge slashes.
@@ -161,6 +171,7 @@ impl PathError {
             Self::ControlByte => "path_control_byte",
             Self::BadEscape => "path_bad_escape",
             Self::BadUtf8 => "path_bad_utf8",
+            Self::EncodedUnreserved => "path_encoded_unreserved",
             Self::NonAscii => "path_non_ascii",
             Self::EmptySegment => "path_empty_segment",
             Self::Fragment => "path_fragment",
@@ -180,6 +191,7 @@ impl PathError {
             Self::ControlByte => "the request target has a control character or a space",
             Self::BadEscape => "the path has an incomplete percent escape",
             Self::BadUtf8 => "the path's percent escapes are not valid UTF-8",
+            Self::EncodedUnreserved => "the path escapes a character that needs no escape",
             Self::NonAscii => "the path has a character that must be percent-encoded",
             Self::EmptySegment => "the path has two slashes in a row",
             Self::Fragment => "the request target has a fragment",
@@ -234,10 +246,12 @@ fn check_segments(path: &str) -> Result<(), PathError> {
     if matches!(segment, OneDot | TwoDots) { Err(PathError::DotSegment) } else { Ok(()) }
 }
 
-fn normalise(path: &[u8]) -> Result<String, PathError> {
+/// The one form, and whether the path escapes a character that needs no escape.
+fn normalise(path: &[u8]) -> Result<(String, bool), PathError> {
     let mut out = String::with_capacity(path.len());
     let mut bytes = path.iter().copied();
     let mut has_high_bytes = false;
+    let mut has_needless_escape = false;
     while let Some(byte) = bytes.next() {
         let escaped = byte == b'%';
         let value = if escaped { escaped_byte(bytes.next(), bytes.next()).ok_or(PathError::BadEscape)? } else { byte };
@@ -249,7 +263,10 @@ fn normalise(path: &[u8]) -> Result<String, PathError> {
             b' ' if escaped => out.push_str("%20"),
             0..=b' ' | 0x7f => return Err(PathError::ControlByte),
             0x80.. if !escaped => return Err(PathError::NonAscii),
-            plain if PLAIN.has(plain) => out.push(char::from(plain)),
+            plain if PLAIN.has(plain) => {
+                has_needless_escape |= escaped && UNRESERVED.has(plain);
+                out.push(char::from(plain));
+            }
             other => {
                 has_high_bytes |= other >= 0x80;
                 push_escape(&mut out, other);
@@ -265,7 +282,7 @@ fn normalise(path: &[u8]) -> Result<String, PathError> {
             return Err(PathError::ControlByte);
         }
     }
-    Ok(out)
+    Ok((out, has_needless_escape))
 }
 
 /// Whether a second decoding would change `path`, a path with its plain characters decoded: so `%25%32%66` is seen too.

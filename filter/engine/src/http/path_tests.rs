@@ -20,8 +20,6 @@ fn a_plain_path_is_not_copied() {
 #[test]
 fn equal_spellings_get_one_form() {
     for (target, expected) in [
-        ("/%6frders", "/orders"),
-        ("/%6Frders", "/orders"),
         ("/caf%c3%a9", "/caf%C3%A9"),
         ("/a%2cb", "/a,b"),
         ("/a%2Bb", "/a+b"),
@@ -32,7 +30,6 @@ fn equal_spellings_get_one_form() {
         ("/100%25/a", "/100%25/a"),
         ("/a%3fb%23", "/a%3Fb%23"),
         ("/%2A", "/*"),
-        ("/%2e%2e%2e", "/..."),
     ] {
         assert_eq!(form(target), expected, "{target}");
     }
@@ -45,6 +42,7 @@ fn an_ambiguous_path_is_refused_with_its_reason() {
         (EncodedSlash, vec!["/a%2fb", "/a%2Fb", "/%2f", "/%2f/"]),
         (Backslash, vec!["/a\\b", "/a%5cb", "/a%5Cb", "/\\", "/..\\x"]),
         (DotSegment, vec!["/.", "/..", "/a/./b", "/a/../b", "/a/..", "/%2e", "/%2E%2e/b", "/a/.%2e/b", "/a/%2e./b"]),
+        (EncodedUnreserved, vec!["/%6frders", "/%6Frders", "/%2e%2e%2e", "/a%2Db", "/%7Ealice", "/%30"]),
         (Parameters, vec!["/a;b", "/a;", "/;/a", "/a%3bb", "/a%3B", "/..;/a", "/a;x=1/b"]),
         (
             DoubleEncoded,

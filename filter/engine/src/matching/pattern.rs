@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn a_pattern_without_wildcards_is_exact() {
         assert!(matches("/orders", "/orders"));
-        assert!(matches("/orders", "/%6frders"));
+        assert!(matches("/a@b", "/a%40b"));
         assert!(matches("/", "/"));
         for other in ["/", "/orders/", "/orders/1", "/order", "/Orders", "/ordersx"] {
             assert!(!matches("/orders", other), "{other}");
