@@ -132,6 +132,8 @@ reasons! {
     TokenHeaderCritical = "token_header_critical", 401, InvalidToken, "the token uses an extension that is not understood";
     /// The provider's key set has no key for this token.
     TokenKeyUnknown = "token_key_unknown", 401, InvalidToken, "the token's key is not known";
+    /// The key that the token names is of another type, or bound to another algorithm.
+    TokenKeyMismatch = "token_key_mismatch", 401, InvalidToken, "the token's key is not known";
     /// Several keys of the provider could have signed this token.
     TokenKeyAmbiguous = "token_key_ambiguous", 401, InvalidToken, "the token's key is not known";
     /// The signature does not verify.
