@@ -317,7 +317,8 @@ impl Engine {
         let position = policy.providers.iter().position(|provider| *provider.name == *event.provider);
         let Some(index) = position.and_then(|index| u16::try_from(index).ok()) else { return };
         match &event.kind {
-            EventKind::Loaded { .. } => {
+            // The worker that fetched has no other event for its new keys.
+            EventKind::Loaded { .. } | EventKind::Fetched { changed: true, .. } => {
                 if let key_sets::Lookup::Ready { keys, .. } = self.key_sets.lookup(&event.provider, now) {
                     self.tokens.retain(index, |token| keys.contains(token.key_fingerprint()));
                 }
@@ -337,8 +338,13 @@ pub(crate) fn plain_text<'a>(headers: &'a Headers, name: &str) -> Option<&'a str
     headers.text(name).ok().flatten()
 }
 
+/// A key set without a usable key is refused: it would displace the good one and turn every token away.
 fn parse_key_set(json: &[u8]) -> Result<KeySet, String> {
-    let (keys, _skipped) = KeySet::from_jwks(json).map_err(|error| error.to_string())?;
+    let (keys, skipped) = KeySet::from_jwks(json).map_err(|error| error.to_string())?;
+    if keys.is_empty() {
+        let reasons = skipped.iter().take(3).map(ToString::to_string).collect::<Vec<_>>();
+        return Err(format!("the key set has no usable key; {}", reasons.join("; ")).trim_end_matches("; ").to_owned());
+    }
     Ok(keys)
 }
 
