@@ -144,11 +144,8 @@ impl Outcome {
             if one.limit.mode == Mode::Monitor {
                 continue;
             }
-            for (list, more) in [(&mut policies, ""), (&mut standings, "")] {
-                if !list.is_empty() {
-                    list.push_str(", ");
-                }
-                list.push_str(more);
+            if !policies.is_empty() {
+                policies.push_str(", ");
             }
             policies.push_str(&one.opened.policy);
             // The name was good enough for the policy.
@@ -195,6 +192,24 @@ impl Outcome {
 
     fn count(&mut self, index: usize, event: &'static str) {
         self.events.push((u16::try_from(index).unwrap_or(u16::MAX), event));
+    }
+}
+
+/// Adds what a later charge says of its limits to what an earlier one said: one list under each name (RFC 9651, 3.1).
+pub fn join(response: &mut Vec<HeaderChange>, later: Vec<HeaderChange>) {
+    for change in later {
+        let HeaderChange::Set(name, list) = &change else { continue };
+        let standing = response.iter_mut().find_map(|earlier| match earlier {
+            HeaderChange::Set(known, value) if known == name => Some(value),
+            _ => None,
+        });
+        match standing {
+            Some(value) => {
+                value.extend_from_slice(b", ");
+                value.extend_from_slice(list);
+            }
+            None => response.push(change),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::http::{Method, RequestHead, RequestPath};
 use crate::jwt::error::Quoted;
 use crate::jwt::{KeySet, TokenError, UntrustedToken, VerifiedToken};
 use crate::key_sets::{Lookup, UnknownKid, WaitFor};
-use crate::limiter::Subject;
+use crate::limiter::{self, Subject};
 use crate::policy::{KeySource, Policy, Provider, Rule, Who};
 use crate::ports::Ports;
 use crate::time::UnixNanos;
@@ -27,6 +27,8 @@ use crate::time::UnixNanos;
 pub struct Progress {
     /// The limits by address are charged already.
     pub charged_by_address: bool,
+    /// What the response says of the limits that were charged before the request was held.
+    pub response: Vec<HeaderChange>,
     /// Waiting was in vain: why, and when a retry makes sense.
     pub gave_up: Option<(Reason, Duration)>,
 }
@@ -119,7 +121,11 @@ impl<'a> Walk<'a> {
         let Some(rule) = self.find_rule(&path)? else { return Ok(self.passage) };
         self.check_headers(rule)?;
         self.charge_by_address(rule)?;
-        self.identify(rule, &path)?;
+        let identified = self.identify(rule, &path);
+        if let Err(Stop::Wait { .. }) = &identified {
+            self.progress.response = std::mem::take(&mut self.passage.response);
+        }
+        identified?;
         self.check_scopes(rule)?;
         self.charge(rule, &rule.limits_by_principal)?;
         self.forward(rule)?;
@@ -153,7 +159,7 @@ impl<'a> Walk<'a> {
             None => match policy.index.find(self.head, path) {
                 Ok(found) => found.map(|found| found.index).or(policy.unmatched),
                 Err(repeated) => {
-                    let denial = Denial::new(Reason::HeaderMalformed, repeated.to_string());
+                    let denial = Denial::new(Reason::HeaderRepeated, repeated.to_string());
                     return self.tolerate(policy.mode, denial).map(|()| None);
                 }
             },
@@ -168,6 +174,10 @@ impl<'a> Walk<'a> {
     }
 
     fn check_headers(&mut self, rule: &Rule) -> Result<(), Stop> {
+        // A request that was held has been through here, and its head is the same.
+        if self.progress.charged_by_address {
+            return Ok(());
+        }
         let headers = self.head.headers();
         let missing = rule.headers.require.iter().find(|name| headers.get_all(name).next().is_none());
         if let Some(name) = missing {
@@ -182,6 +192,7 @@ impl<'a> Walk<'a> {
 
     fn charge_by_address(&mut self, rule: &Rule) -> Result<(), Stop> {
         if std::mem::replace(&mut self.progress.charged_by_address, true) {
+            self.passage.response = std::mem::take(&mut self.progress.response);
             return Ok(());
         }
         self.charge(rule, &rule.limits_by_address)
@@ -208,7 +219,7 @@ impl<'a> Walk<'a> {
         }
         // Monitor mode tells the client nothing about limits.
         if self.mode(rule.mode) == Mode::Enforce {
-            self.passage.response.extend(outcome.response);
+            limiter::join(&mut self.passage.response, outcome.response);
         }
         for (mode, denial) in outcome.denials {
             let mode = if mode == Mode::Monitor { mode } else { rule.mode };
