@@ -8,7 +8,7 @@ use crate::config::schema::{ForwardToken, JwksSection, Profile, ProviderSection,
 use crate::config::{Problems, document::member_path, suggest};
 use crate::credentials::TokenSource;
 use crate::jwt::{self, Algorithm, AlgorithmSet, KeySet, Verifier};
-use crate::key_sets::{KeySetSource, Location};
+use crate::key_sets::{KeySetSource, Location, SourceError};
 
 use super::Environment;
 use super::compile::header_name;
@@ -71,7 +71,7 @@ impl Provider {
         }
         let mut headers = Vec::new();
         for (header, claim) in &section.forward.headers {
-            let at = member_path(&member_path(&path, "forward.headers"), header);
+            let at = member_path(&format!("{path}.forward.headers"), header);
             if let Some(header) = header_name(&at, header, problems) {
                 headers.push((header, claim.clone()));
             }
@@ -157,7 +157,23 @@ fn keys(
                 problems.add(member_path(&at, "path"), format!("{key_path:?} does not begin with a slash"));
                 return None;
             }
-            remote.push(remote_source(name, cluster, key_path, jwks));
+            let source = remote_source(name, cluster, key_path, jwks);
+            match source.check() {
+                Ok(()) => {}
+                Err(error @ SourceError::Authority { .. }) => {
+                    problems.add_with_hint(
+                        member_path(&at, "authority"),
+                        error.problem(),
+                        "such as `idp.example:8443`",
+                    );
+                    return None;
+                }
+                Err(error) => {
+                    problems.add(member_path(&at, "path"), error.problem());
+                    return None;
+                }
+            }
+            remote.push(source);
             Some(KeySource::Remote(remote.len() - 1))
         }
         (None, Some(document), None) => fixed(&member_path(&at, "inline"), document, algorithms, problems),
@@ -230,7 +246,8 @@ fn secret(at: &str, secret: &[u8], algorithms: AlgorithmSet, problems: &mut Prob
 
 /// A key set of which no key fits any of the provider's algorithms would refuse every token.
 fn usable(at: &str, keys: KeySet, algorithms: AlgorithmSet, problems: &mut Problems) -> Option<KeySource> {
-    if keys.keys().iter().all(|key| key.algorithms().intersection(algorithms).is_empty()) {
+    // Without a valid algorithm that is the problem, and reported already.
+    if !algorithms.is_empty() && keys.keys().iter().all(|key| key.algorithms().intersection(algorithms).is_empty()) {
         problems.add(at, "has no key for any of the provider's `algorithms`");
         return None;
     }
