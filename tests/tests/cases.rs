@@ -7,10 +7,8 @@ use portcullis_tests::cases::{Case, Step, Verdict, check::Failure, load_all, run
 use portcullis_tests::paths;
 
 /// Reasons that no case can show, and why.
-const WITHOUT_A_CASE: &[(Reason, &str)] = &[
-    (Reason::Ok, "it is no refusal"),
-    (Reason::Internal, "only a defect of ours leads to it"),
-];
+const WITHOUT_A_CASE: &[(Reason, &str)] =
+    &[(Reason::Ok, "it is no refusal"), (Reason::Internal, "only a defect of ours leads to it")];
 
 fn corpus() -> Vec<Case> {
     load_all(&paths::root().join("tests/cases")).unwrap_or_else(|error| panic!("{error:#}"))
@@ -51,8 +49,11 @@ fn every_reason_for_a_refusal_has_a_case() {
         }
     }
     let exempt = |reason: &Reason| WITHOUT_A_CASE.iter().any(|(exempt, _)| exempt == reason);
-    let missing: Vec<&str> =
-        Reason::ALL.iter().filter(|reason| !exempt(reason) && !shown.contains(reason.code())).map(|r| r.code()).collect();
+    let missing: Vec<&str> = Reason::ALL
+        .iter()
+        .filter(|reason| !exempt(reason) && !shown.contains(reason.code()))
+        .map(|r| r.code())
+        .collect();
     assert!(missing.is_empty(), "no case in tests/cases shows {missing:?}");
     let unknown: Vec<&String> = shown.iter().filter(|code| Reason::from_code(code).is_none()).collect();
     assert!(unknown.is_empty(), "cases show reasons that do not exist: {unknown:?}");

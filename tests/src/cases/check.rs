@@ -208,7 +208,8 @@ fn broken_promises(seen: &Seen, template: &Template) -> Vec<String> {
         promise(seen.audited("request_denied").is_empty(), "what passes is not audited as denied");
     }
     // Claims and signature: the header of all tokens of a key is the same, and tells nothing.
-    let secret = |token: &String| token.split('.').skip(1).any(|part| part.len() > 8 && shown.iter().any(|s| s.contains(part)));
+    let secret =
+        |token: &String| token.split('.').skip(1).any(|part| part.len() > 8 && shown.iter().any(|s| s.contains(part)));
     promise(!template.minted.iter().any(secret), "no part of a token is logged or answered");
     broken
 }

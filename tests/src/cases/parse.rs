@@ -273,9 +273,7 @@ fn decision(block: &Block<'_>) -> Result<Decision> {
                 None
             }
             ["allow"] => Some(Verdict::Allow),
-            ["deny", status, reason] => {
-                Some(Verdict::Deny { status: status.parse()?, reason: (*reason).to_owned() })
-            }
+            ["deny", status, reason] => Some(Verdict::Deny { status: status.parse()?, reason: (*reason).to_owned() }),
             _ => {
                 let about = about(line).ok_or_else(|| anyhow!("line {number}: unknown expectation {line:?}"))?;
                 decision.assertions.push(Assertion { line: number, about });

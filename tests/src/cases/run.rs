@@ -70,7 +70,11 @@ pub fn run_monitored(case: &Case) -> Result<Vec<Failure>> {
     let mut failures = Vec::new();
     gateway.play(case, &mut template, &mut |_, decision, seen, _| {
         let mut complain = |what: String| {
-            failures.push(Failure { file: case.file.clone(), line: decision.line, what: format!("monitor mode: {what}") });
+            failures.push(Failure {
+                file: case.file.clone(),
+                line: decision.line,
+                what: format!("monitor mode: {what}"),
+            });
         };
         let monitored = seen.audited("request_monitored");
         match (&decision.verdict, &seen.end) {
@@ -298,7 +302,10 @@ impl Gateway {
             },
             Some(Verdict::Continue(passage)) => {
                 let status = [(b":status".to_vec(), b"200".to_vec())];
-                End::Passed { forwarded: changed(known, &passage.request), response: changed(&status, &passage.response) }
+                End::Passed {
+                    forwarded: changed(known, &passage.request),
+                    response: changed(&status, &passage.response),
+                }
             }
         }
     }
@@ -355,7 +362,9 @@ impl Gateway {
             Some(KeySetAnswer::Hanging) => (fetch.timeout, FetchResult::NoAnswer),
             Some(KeySetAnswer::Answer { status, headers, body }) => {
                 let mut lines = vec![(b":status".to_vec(), status.to_string().into_bytes())];
-                lines.extend(headers.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes())));
+                lines.extend(
+                    headers.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes())),
+                );
                 let body = body.clone().into_bytes();
                 let max = self.engine.max_fetch_bytes().saturating_add(1);
                 let body = body.into_iter().take(max).collect();

@@ -140,7 +140,9 @@ impl Plan {
                 "without" => value.split(',').fold(plan.token, |token, claim| token.without(claim)),
                 "pad" => plan.token.claim("pad", json!("x".repeat(value.parse()?))),
                 "exp" | "nbf" | "iat" => plan.token.claim(name, time(value, now)?),
-                "sub" | "iss" | "aud" | "jti" | "scope" | "scp" | "client_id" => plan.token.claim(name, text_or_json(value)),
+                "sub" | "iss" | "aud" | "jti" | "scope" | "scp" | "client_id" => {
+                    plan.token.claim(name, text_or_json(value))
+                }
                 "kid" | "typ" => plan.token.header(name, header_value(value)),
                 other => match (other.strip_prefix("claim."), other.strip_prefix("header.")) {
                     (Some(claim), _) => plan.token.claim(claim, json_or_text(value)),
@@ -287,12 +289,10 @@ mod tests {
 
     #[test]
     fn quotes_keep_words_together() {
-        assert_eq!(words(r#"token scope="a b" claim.x='["c", 1]' y=''"#).unwrap(), [
-            "token",
-            "scope=a b",
-            r#"claim.x=["c", 1]"#,
-            "y="
-        ]);
+        assert_eq!(
+            words(r#"token scope="a b" claim.x='["c", 1]' y=''"#).unwrap(),
+            ["token", "scope=a b", r#"claim.x=["c", 1]"#, "y="]
+        );
         assert!(words("a 'b").is_err());
     }
 
@@ -300,7 +300,9 @@ mod tests {
     fn escapes_become_bytes_and_nothing_else_is_an_escape() {
         let mut template = Template::default();
         assert_eq!(template.bytes(r"a\x00\xffb\\").unwrap(), b"a\0\xffb\\");
-        assert!(template.bytes(r"\n").is_err() && template.bytes("{{token").is_err() && template.bytes("{{x}}").is_err());
+        assert!(
+            template.bytes(r"\n").is_err() && template.bytes("{{token").is_err() && template.bytes("{{x}}").is_err()
+        );
     }
 
     #[test]
