@@ -57,6 +57,8 @@ impl Envoy {
         arguments.extend(["--admin-address-path".into(), admin.clone().into()]);
         arguments.extend(["--concurrency".into(), options.workers.to_string().into()]);
         arguments.extend(["--log-level".into(), options.log_level.clone().into()]);
+        // The access log is read while Envoy runs.
+        arguments.extend(["--file-flush-interval-msec".into(), "50".into()]);
         // Several gateways run side by side on one machine; none hands over to another.
         arguments.push("--disable-hot-restart".into());
         let program =
@@ -118,6 +120,64 @@ impl Envoy {
     /// Everything that Envoy and the filter have logged so far.
     pub fn log(&self) -> String {
         std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// The filter's audit events so far (one JSON object per line of the log), in order.
+    pub fn audit(&self) -> Vec<Value> {
+        let log = self.log();
+        let events =
+            log.lines().filter_map(|line| serde_json::from_str(line.get(line.find("{\"@timestamp\"")?..)?).ok());
+        events.collect()
+    }
+
+    /// The audit event of the request with this id; waits a little for it.
+    ///
+    /// # Errors
+    /// There is none, or more than one.
+    pub fn audit_of(&self, request_id: &str) -> Result<Value> {
+        let of_request = || {
+            let mut events = self.audit();
+            events.retain(|event| event.get("http.request.id").and_then(Value::as_str) == Some(request_id));
+            events
+        };
+        crate::eventually(Duration::from_secs(5), || !of_request().is_empty());
+        match <[Value; 1]>::try_from(of_request()) {
+            Ok([event]) => Ok(event),
+            Err(events) => bail!("{} audit events for request {request_id}: {events:?}", events.len()),
+        }
+    }
+
+    /// The sum of a counter over all label sets that hold these labels, as Prometheus would read it.
+    ///
+    /// # Errors
+    /// Envoy does not answer.
+    pub fn counter(&self, name: &str, labels: &[(&str, &str)]) -> Result<u64> {
+        let text = self.prometheus()?;
+        let wanted: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+        let matching = text.lines().filter_map(|line| {
+            let (set, value) = line.strip_prefix(name)?.strip_prefix('{')?.split_once("} ")?;
+            let has = |label: &String| set.split(',').any(|one| one == label);
+            wanted.iter().all(has).then(|| value.trim().parse::<u64>().unwrap_or(0))
+        });
+        Ok(matching.sum())
+    }
+
+    /// What must hold after any traffic at all: no panic, no reload of the filter's VM.
+    ///
+    /// # Errors
+    /// What was found.
+    pub fn check_unharmed(&self) -> Result<()> {
+        let log = self.log();
+        let signs = ["panicked", "Function: proxy_", "Uncaught RuntimeError", "Wasm VM failed"];
+        if let Some(line) = log.lines().find(|line| signs.iter().any(|sign| line.contains(sign))) {
+            bail!("the filter failed: {line}");
+        }
+        let stats = self.admin("GET", "/stats")?.text();
+        let reloads = stats.lines().filter(|line| line.contains("vm_reload") && !line.ends_with(": 0"));
+        if let Some(line) = reloads.into_iter().next() {
+            bail!("the filter's VM was reloaded: {line}");
+        }
+        Ok(())
     }
 
     /// Waits until the log contains `text`.

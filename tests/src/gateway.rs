@@ -169,6 +169,20 @@ impl Builder {
         self
     }
 
+    /// Writes an access log to Envoy's log: one JSON object per request, with `status`, `details`, `path` and `request`.
+    pub fn access_log(self) -> Self {
+        let format = json!({
+            "access": "end",
+            "status": "%RESPONSE_CODE%",
+            "details": "%RESPONSE_CODE_DETAILS%",
+            "path": "%PATH(NQ)%",
+            "request": "%REQ(X-REQUEST-ID)%",
+        });
+        let stdout = "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog";
+        let log = json!({"@type": stdout, "log_format": {"json_format": format}});
+        self.connection_manager("access_log", json!([{"name": "stdout", "typed_config": log}]))
+    }
+
     /// The number of worker threads; two unless said otherwise.
     pub fn workers(mut self, workers: u32) -> Self {
         self.options.workers = workers;

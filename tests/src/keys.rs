@@ -201,6 +201,16 @@ impl SigningKey {
         jwk
     }
 
+    /// The JWK as if the key had been made for `algorithm` (of the same key type) and were called `kid`.
+    pub fn public_jwk_as(&self, algorithm: Algorithm, kid: &str) -> Value {
+        let mut jwk = self.public_jwk();
+        if let Some(members) = jwk.as_object_mut() {
+            members.insert("alg".to_owned(), json!(algorithm.name()));
+            members.insert("kid".to_owned(), json!(kid));
+        }
+        jwk
+    }
+
     /// The bytes of a symmetric key; of an asymmetric one what an attacker may know: its public key.
     pub fn known_bytes(&self) -> Vec<u8> {
         match &self.material {

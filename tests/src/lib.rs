@@ -10,6 +10,7 @@ pub mod cases;
 pub mod client;
 pub mod config;
 pub mod envoy;
+pub mod filter;
 pub mod gateway;
 pub mod idp;
 pub mod keys;
@@ -18,6 +19,21 @@ pub mod paths;
 pub mod pki;
 pub mod process;
 pub mod reference;
+pub mod refusal;
 pub mod server;
 pub mod services;
 pub mod tls;
+
+use std::time::{Duration, Instant};
+
+/// Asks `condition` again and again until it holds; `false` if it does not within `patience`.
+pub fn eventually(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let started = Instant::now();
+    while !condition() {
+        if started.elapsed() > patience {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
+}

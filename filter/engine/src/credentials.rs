@@ -94,6 +94,13 @@ impl TokenSource {
         };
         match token {
             Some(token) if token.is_empty() => Err(malformed("an empty token")),
+            // An API key is of the operator's making.
+            Some(token) if matches!(self, Self::Header { scheme: None, .. }) => {
+                match token.iter().all(u8::is_ascii_graphic) {
+                    true => Ok(Some(token)),
+                    false => Err(malformed("bytes that no key holds")),
+                }
+            }
             // The b64token of RFC 6750, 2.1. A comma shows two header lines that the proxy joined.
             Some(token) if token.contains(&b',') => Err(multiple("several tokens in one place")),
             Some(token) if !token.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(b)) => {
@@ -128,7 +135,9 @@ fn from_header<'a>(head: &'a RequestHead, name: &str, scheme: Option<&str>) -> R
         // Another scheme is another provider's business.
         return Ok(None);
     }
-    Ok(Some(rest.trim_ascii()))
+    // Spaces alone stand between scheme and token (RFC 9110, 11.4).
+    let start = rest.iter().position(|b| *b != b' ').unwrap_or(rest.len());
+    Ok(Some(rest.get(start..).unwrap_or_default()))
 }
 
 /// All cookies; HTTP/2 may split them over several header lines (RFC 9113, 8.2.3).

@@ -3,17 +3,17 @@
 use serde_json::Value;
 
 use crate::answer::{Denial, Reason};
+use crate::claims::Claims;
 use crate::engine::HeaderChange;
-use crate::jwt::VerifiedToken;
 
-/// The headers that `wanted` (name and claim path) asks for; a claim that the token lacks sets none.
+/// The headers that `wanted` (name and claim path) asks for; a claim that is not there sets none.
 ///
 /// # Errors
 /// A [`Denial`] if a claim holds bytes that no header may hold: the service must not get half an identity.
-pub fn claim_headers(token: &VerifiedToken, wanted: &[(String, String)]) -> Result<Vec<HeaderChange>, Denial> {
+pub fn claim_headers(claims: &Claims, wanted: &[(String, String)]) -> Result<Vec<HeaderChange>, Denial> {
     let mut changes = Vec::with_capacity(wanted.len());
     for (name, claim) in wanted {
-        let Some(text) = token.claim(claim).and_then(claim_text) else { continue };
+        let Some(text) = claims.get(claim).and_then(claim_text) else { continue };
         if text.bytes().any(|b| b < b' ' || b == 0x7f) {
             let detail = format!("claim {claim:?} holds bytes that header {name:?} cannot hold");
             return Err(Denial::new(Reason::TokenClaimMalformed, detail));

@@ -7,6 +7,7 @@
 
 pub mod answer;
 mod audit;
+pub mod claims;
 pub mod config;
 mod counters;
 mod credentials;
@@ -20,6 +21,7 @@ pub mod limits;
 pub mod matching;
 pub mod policy;
 pub mod ports;
+mod principal;
 mod scopes;
 pub mod strict_json;
 pub mod time;

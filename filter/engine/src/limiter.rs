@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use crate::answer::{Denial, Reason};
+use crate::claims::Claims;
 use crate::config::schema::{Mode, OnError};
 use crate::engine::HeaderChange;
 use crate::forward;
 use crate::http::RequestHead;
-use crate::jwt::VerifiedToken;
 use crate::limits::descriptor::Ipv6Prefix;
 use crate::limits::{
     Admitted, Algorithm, Demand, Denied, Descriptor, PartKind, Reason as LimitReason, Seed, Table, headers, take_all,
@@ -26,8 +26,8 @@ pub struct Subject<'a> {
     pub rule: &'a str,
     /// The client's address, if a limit asks for it.
     pub address: Option<IpAddr>,
-    /// The provider's name and the verified token.
-    pub principal: Option<(&'a str, &'a VerifiedToken)>,
+    /// The provider's name and what it says of the caller.
+    pub principal: Option<(&'a str, &'a Claims)>,
 }
 
 /// What became of a charge.
@@ -63,7 +63,7 @@ impl Limiter {
             let algorithm = Algorithm::Gcra(limit.quota);
             let capacity = u32::try_from(limit.capacity).ok().and_then(NonZeroU32::new)?;
             let debt = algorithm.longest_debt();
-            let table = Table::new(&limit.name, capacity, debt, limit.overflow, seed.clone()?).ok()?;
+            let table = Table::new(&limit.name, capacity, debt, limit.overflow, seed?).ok()?;
             let mut policy = String::new();
             headers::push_policy(&mut policy, &limit.name, &algorithm).ok()?;
             Some(Opened { table, algorithm, policy })
@@ -148,7 +148,7 @@ impl Outcome {
                 policies.push_str(", ");
             }
             policies.push_str(&one.opened.policy);
-            // The name was good enough for the policy.
+            // Sets its own comma. The name was good enough for the policy.
             let _ = headers::push_standing(&mut standings, &one.limit.name, standing);
         }
         if !standings.is_empty() {
@@ -195,24 +195,6 @@ impl Outcome {
     }
 }
 
-/// Adds what a later charge says of its limits to what an earlier one said: one list under each name (RFC 9651, 3.1).
-pub fn join(response: &mut Vec<HeaderChange>, later: Vec<HeaderChange>) {
-    for change in later {
-        let HeaderChange::Set(name, list) = &change else { continue };
-        let standing = response.iter_mut().find_map(|earlier| match earlier {
-            HeaderChange::Set(known, value) if known == name => Some(value),
-            _ => None,
-        });
-        match standing {
-            Some(value) => {
-                value.extend_from_slice(b", ");
-                value.extend_from_slice(list);
-            }
-            None => response.push(change),
-        }
-    }
-}
-
 /// Whose counter the request charges.
 fn describe(limit: &Limit, subject: &Subject<'_>) -> Descriptor {
     let mut descriptor = Descriptor::new();
@@ -240,7 +222,7 @@ fn add(descriptor: &mut Descriptor, part: &KeyPart, subject: &Subject<'_>) -> bo
     let (kind, name) = part.kind();
     match part {
         KeyPart::Principal => {
-            let Some((provider, user)) = subject.principal.and_then(|(p, token)| Some((p, token.subject()?))) else {
+            let Some((provider, user)) = subject.principal.and_then(|(p, claims)| Some((p, claims.subject()?))) else {
                 return false;
             };
             descriptor.part(kind, provider, user.as_bytes());
@@ -265,7 +247,7 @@ fn add(descriptor: &mut Descriptor, part: &KeyPart, subject: &Subject<'_>) -> bo
             }
         }
         KeyPart::Claim(claim) => {
-            let value = subject.principal.and_then(|(_, token)| forward::claim_text(token.claim(claim)?));
+            let value = subject.principal.and_then(|(_, claims)| forward::claim_text(claims.get(claim)?));
             let Some(value) = value else { return false };
             descriptor.part(kind, name, value.as_bytes());
         }

@@ -95,10 +95,33 @@ impl HostSignatures for SoftwareOnly {
     }
 }
 
+/// A field of a client certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateField {
+    /// The first URI among the subject alternative names.
+    UriSan,
+    /// The first DNS name among the subject alternative names.
+    DnsSan,
+    /// The subject (RFC 2253).
+    Subject,
+    /// The SHA-256 of the certificate in DER, in hexadecimal.
+    Sha256,
+}
+
 /// What the proxy knows about a request beside its head. Every question costs a call to the host: ask once, and late.
 pub trait Attributes {
     /// The address of the client, as the proxy sees it after its own `x-forwarded-for` rules.
     fn source_address(&self) -> Option<IpAddr>;
+
+    /// Whether the client showed a certificate, and the proxy verified it against an authority.
+    fn client_certificate_is_verified(&self) -> bool {
+        false
+    }
+
+    /// A field of the client's certificate. Worth nothing unless the certificate is verified.
+    fn client_certificate(&self, _field: CertificateField) -> Option<Vec<u8>> {
+        None
+    }
 
     /// The policy that the matched route's metadata names (`filter_metadata.portcullis.policy`).
     fn route_policy(&self) -> Option<Vec<u8>>;

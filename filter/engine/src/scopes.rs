@@ -1,7 +1,7 @@
 //! Scopes: whole words that a token must or must not have.
 
 use crate::answer::{Denial, Reason};
-use crate::jwt::VerifiedToken;
+use crate::claims::Claims;
 
 /// What a rule asks of a token's scopes. Words are compared whole, never as parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,12 +20,12 @@ impl Scopes {
         self.all.is_empty() && self.any.is_empty() && self.none.is_empty()
     }
 
-    /// Checks a verified token.
+    /// Checks a verified caller.
     ///
     /// # Errors
     /// A [`Denial`] that names the scopes that would suffice (RFC 6750, section 3).
-    pub fn check(&self, token: &VerifiedToken) -> Result<(), Denial> {
-        let has = |wanted: &String| token.scopes().any(|scope| scope == wanted);
+    pub fn check(&self, claims: &Claims) -> Result<(), Denial> {
+        let has = |wanted: &String| claims.scopes().any(|scope| scope == wanted);
         if let Some(missing) = self.all.iter().find(|wanted| !has(wanted)) {
             return Err(self.denial(format!("scope {missing:?} is missing")));
         }

@@ -17,9 +17,10 @@ use crate::http::{Method, RequestHead, RequestPath};
 use crate::jwt::error::Quoted;
 use crate::jwt::{KeySet, TokenError, UntrustedToken, VerifiedToken};
 use crate::key_sets::{Lookup, UnknownKid, WaitFor};
-use crate::limiter::{self, Subject};
-use crate::policy::{KeySource, Policy, Provider, Rule, Who};
+use crate::limiter::Subject;
+use crate::policy::{JwtProvider, KeySource, Policy, Provider, ProviderKind, Rule, Who};
 use crate::ports::Ports;
+use crate::principal::{Identity, Principal};
 use crate::time::UnixNanos;
 
 /// What a request has behind it when it is judged again.
@@ -27,8 +28,8 @@ use crate::time::UnixNanos;
 pub struct Progress {
     /// The limits by address are charged already.
     pub charged_by_address: bool,
-    /// What the response says of the limits that were charged before the request was held.
-    pub response: Vec<HeaderChange>,
+    /// What the response is to say about them.
+    pub told: Vec<HeaderChange>,
     /// Waiting was in vain: why, and when a retry makes sense.
     pub gave_up: Option<(Reason, Duration)>,
 }
@@ -45,15 +46,6 @@ pub enum Stop {
         /// What is waited for.
         wait_for: WaitFor,
     },
-}
-
-/// A caller for whom a provider vouches.
-#[derive(Debug, Clone)]
-pub struct Principal {
-    /// The provider's index in the policy.
-    pub provider: u16,
-    /// The verified token.
-    pub token: Rc<VerifiedToken>,
 }
 
 /// One request on its way through the checks.
@@ -108,12 +100,15 @@ impl<'a> Walk<'a> {
     pub fn run(mut self) -> Result<Passage, Stop> {
         self.remove_identity_headers();
         let head = self.head;
-        let options = PathOptions { asterisk_form: *head.method() == Method::Options, ..PathOptions::default() };
+        let options = PathOptions {
+            resolve_unreserved: false,
+            asterisk_form: *head.method() == Method::Options,
+            ..PathOptions::default()
+        };
         let path = match RequestPath::parse_with(head.target(), &options) {
             Ok(path) => path,
             Err(error) => {
-                let reason = Reason::from_code(error.reason()).unwrap_or(Reason::RequestMalformed);
-                self.tolerate(self.policy.mode, Denial::new(reason, ""))?;
+                self.tolerate(self.policy.mode, Denial::new(error.reason(), ""))?;
                 return Ok(self.passage);
             }
         };
@@ -121,11 +116,7 @@ impl<'a> Walk<'a> {
         let Some(rule) = self.find_rule(&path)? else { return Ok(self.passage) };
         self.check_headers(rule)?;
         self.charge_by_address(rule)?;
-        let identified = self.identify(rule, &path);
-        if let Err(Stop::Wait { .. }) = &identified {
-            self.progress.response = std::mem::take(&mut self.passage.response);
-        }
-        identified?;
+        self.identify(rule, &path)?;
         self.check_scopes(rule)?;
         self.charge(rule, &rule.limits_by_principal)?;
         self.forward(rule)?;
@@ -159,7 +150,7 @@ impl<'a> Walk<'a> {
             None => match policy.index.find(self.head, path) {
                 Ok(found) => found.map(|found| found.index).or(policy.unmatched),
                 Err(repeated) => {
-                    let denial = Denial::new(Reason::HeaderRepeated, repeated.to_string());
+                    let denial = Denial::new(repeated.reason(), repeated.to_string());
                     return self.tolerate(policy.mode, denial).map(|()| None);
                 }
             },
@@ -174,10 +165,6 @@ impl<'a> Walk<'a> {
     }
 
     fn check_headers(&mut self, rule: &Rule) -> Result<(), Stop> {
-        // A request that was held has been through here, and its head is the same.
-        if self.progress.charged_by_address {
-            return Ok(());
-        }
         let headers = self.head.headers();
         let missing = rule.headers.require.iter().find(|name| headers.get_all(name).next().is_none());
         if let Some(name) = missing {
@@ -192,7 +179,7 @@ impl<'a> Walk<'a> {
 
     fn charge_by_address(&mut self, rule: &Rule) -> Result<(), Stop> {
         if std::mem::replace(&mut self.progress.charged_by_address, true) {
-            self.passage.response = std::mem::take(&mut self.progress.response);
+            self.passage.response.append(&mut self.progress.told);
             return Ok(());
         }
         self.charge(rule, &rule.limits_by_address)
@@ -210,7 +197,7 @@ impl<'a> Walk<'a> {
             address,
             principal: self.principal.as_ref().map(|principal| {
                 let provider = policy.provider_label(principal.provider).unwrap_or_default();
-                (provider, &*principal.token)
+                (provider, principal.claims())
             }),
         };
         let outcome = self.engine.limiter.charge(&policy.limits, limits, &subject, self.ports.store, self.now);
@@ -219,7 +206,7 @@ impl<'a> Walk<'a> {
         }
         // Monitor mode tells the client nothing about limits.
         if self.mode(rule.mode) == Mode::Enforce {
-            limiter::join(&mut self.passage.response, outcome.response);
+            outcome.response.into_iter().for_each(|change| self.tell(change));
         }
         for (mode, denial) in outcome.denials {
             let mode = if mode == Mode::Monitor { mode } else { rule.mode };
@@ -228,62 +215,124 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// Adds a header to the response; one that stands already becomes a list (RFC 9110, 5.3).
+    fn tell(&mut self, change: HeaderChange) {
+        let HeaderChange::Set(name, value) = change else { return };
+        let standing = self.passage.response.iter_mut().find_map(|standing| match standing {
+            HeaderChange::Set(standing_name, list) if *standing_name == name => Some(list),
+            _ => None,
+        });
+        match standing {
+            Some(list) => {
+                list.extend_from_slice(b", ");
+                list.extend_from_slice(&value);
+            }
+            None => self.passage.response.push(HeaderChange::Set(name, value)),
+        }
+    }
+
     fn limits_read_address(&self, limits: &[usize]) -> bool {
         limits.iter().filter_map(|index| self.policy.limits.get(*index)).any(|limit| limit.key.reads_address())
     }
 
     /// Finds out who calls, where the rule wants to know.
     fn identify(&mut self, rule: &Rule, path: &RequestPath<'_>) -> Result<(), Stop> {
-        let providers = match &rule.who {
+        let required = match &rule.who {
             Who::Everybody => return Ok(()),
             Who::Nobody => return self.tolerate(rule.mode, Denial::new(Reason::RuleDenied, "")),
-            Who::VouchedFor(providers) => providers,
+            Who::VouchedFor(required) => required,
         };
-        let policy = self.policy;
-        let sources = providers.iter().filter_map(|index| policy.providers.get(*index)).flat_map(|p| p.sources.iter());
-        let found = match credentials::find(self.head, path, sources) {
-            Ok(Some(found)) => Ok(found),
-            Ok(None) => Err(Denial::new(Reason::CredentialsMissing, "")),
-            Err(denial) => Err(denial),
+        let found = if required.all {
+            self.vouched_by_all(&required.providers, path)
+        } else {
+            self.vouched_by_any(&required.providers, path)
         };
-        let verified = match found {
-            Ok(credential) => match self.verify(providers, &credential) {
-                Ok(principal) => Ok((principal, credential)),
-                Err(Refusal::Denied(denial)) => Err(denial),
-                Err(Refusal::Wait(stop)) => return Err(stop),
-            },
-            Err(denial) => Err(denial),
-        };
-        match verified {
-            Ok((principal, credential)) => {
-                if policy.providers.get(usize::from(principal.provider)).is_some_and(|provider| provider.strip) {
-                    self.passage.request.extend(credential.removal(self.head));
-                }
-                self.principal = Some(principal);
-                Ok(())
-            }
-            Err(denial) => self.tolerate(rule.mode, denial),
+        match found {
+            Ok(Some(principal)) => self.principal = Some(principal),
+            Ok(None) if required.optional => {}
+            Ok(None) => self.tolerate(rule.mode, Denial::new(Reason::CredentialsMissing, ""))?,
+            Err(Refusal::Denied(denial)) => self.tolerate(rule.mode, denial)?,
+            Err(Refusal::Wait(stop)) => return Err(stop),
         }
+        Ok(())
+    }
+
+    /// Every provider must vouch for the caller; the first one's word is the identity. `None`: nothing was sent at all.
+    fn vouched_by_all(&mut self, providers: &[usize], path: &RequestPath<'_>) -> Result<Option<Principal>, Refusal> {
+        let mut found = Vec::with_capacity(providers.len());
+        for index in providers {
+            found.push(self.vouched_by_any(std::slice::from_ref(index), path)?);
+        }
+        let missing = found.iter().filter(|principal| principal.is_none()).count();
+        if missing > 0 && missing < found.len() {
+            return Err(Refusal::Denied(Denial::new(Reason::CredentialsMissing, "one of several credentials")));
+        }
+        Ok(found.into_iter().next().flatten())
+    }
+
+    /// One provider must vouch for the caller, by the one credential that was sent. `None`: none was sent.
+    fn vouched_by_any(&mut self, providers: &[usize], path: &RequestPath<'_>) -> Result<Option<Principal>, Refusal> {
+        let policy = self.policy;
+        let candidates =
+            || providers.iter().filter_map(|index| Some((index_u16(*index)?, policy.providers.get(*index)?)));
+        let sources = candidates().flat_map(|(_, provider)| provider.sources.iter());
+        let Some(credential) = credentials::find(self.head, path, sources).map_err(Refusal::Denied)? else {
+            return self.vouched_by_certificate(candidates());
+        };
+        let principal = self.verify(candidates(), &credential)?;
+        if policy.providers.get(usize::from(principal.provider)).is_some_and(|provider| provider.strip) {
+            self.passage.request.extend(credential.removal(self.head));
+        }
+        Ok(Some(principal))
+    }
+
+    fn vouched_by_certificate(
+        &mut self,
+        mut candidates: impl Iterator<Item = (u16, &'a Provider)>,
+    ) -> Result<Option<Principal>, Refusal> {
+        let found = candidates.find_map(|(index, provider)| match &provider.kind {
+            ProviderKind::Certificate(rule) => Some((index, rule)),
+            _ => None,
+        });
+        let Some((provider, rule)) = found else { return Ok(None) };
+        let certificate = rule.identify(self.ports.attributes).map_err(Refusal::Denied)?;
+        Ok(certificate.map(|found| Principal { provider, identity: Identity::Certificate(Rc::new(found)) }))
+    }
+
+    /// Verifies a credential by the provider that it belongs to.
+    fn verify(
+        &mut self,
+        candidates: impl Iterator<Item = (u16, &'a Provider)>,
+        credential: &Credential<'_>,
+    ) -> Result<Principal, Refusal> {
+        let mut tokens: Vec<(u16, &Provider, &JwtProvider)> = Vec::new();
+        for (index, provider) in candidates.filter(|(_, provider)| provider.sources.contains(credential.source)) {
+            match &provider.kind {
+                ProviderKind::Clients(clients) => {
+                    let client = clients.identify(&credential.token, self.now).map_err(Refusal::Denied)?;
+                    return Ok(Principal { provider: index, identity: Identity::Client(client) });
+                }
+                ProviderKind::Jwt(jwt) => tokens.push((index, provider, jwt)),
+                ProviderKind::Certificate(_) => {}
+            }
+        }
+        self.verify_token(&tokens, &credential.token)
     }
 
     /// Verifies a token by the provider that its issuer points to.
-    fn verify(&mut self, providers: &[usize], credential: &Credential<'_>) -> Result<Principal, Refusal> {
-        let policy = self.policy;
-        let candidates = || {
-            providers.iter().filter_map(|index| {
-                let provider = policy.providers.get(*index)?;
-                provider.sources.contains(credential.source).then_some((u16::try_from(*index).ok()?, provider))
-            })
-        };
-        let max_bytes = candidates().map(|(_, provider)| provider.max_token_bytes).max().unwrap_or(0);
-        let token: &[u8] = &credential.token;
+    fn verify_token(
+        &mut self,
+        candidates: &[(u16, &'a Provider, &'a JwtProvider)],
+        token: &[u8],
+    ) -> Result<Principal, Refusal> {
+        let max_bytes = candidates.iter().map(|(_, provider, _)| provider.max_credential_bytes).max().unwrap_or(0);
         if token.len() <= max_bytes {
-            for (index, provider) in candidates() {
-                if let Some(cached) = self.engine.tokens.get(index, token) {
-                    return match cached.still_valid(&provider.verifier, self.now) {
-                        Ok(()) => Ok(Principal { provider: index, token: cached }),
+            for (index, _, jwt) in candidates {
+                if let Some(cached) = self.engine.tokens.get(*index, token) {
+                    return match cached.still_valid(&jwt.verifier, self.now) {
+                        Ok(()) => Ok(Principal { provider: *index, identity: Identity::Token(cached) }),
                         Err(error) => {
-                            self.engine.tokens.remove(index, token);
+                            self.engine.tokens.remove(*index, token);
                             Err(denied(&error))
                         }
                     };
@@ -294,27 +343,27 @@ impl<'a> Walk<'a> {
         // The issuer is not verified yet: it only picks the provider that will verify it.
         let issuer = untrusted.unverified_issuer();
         let named =
-            candidates().find(|(_, provider)| provider.verifier.issuer.as_deref() == issuer && issuer.is_some());
-        let any = || candidates().find(|(_, provider)| provider.verifier.issuer.is_none());
-        let Some((index, provider)) = named.or_else(any) else {
+            || candidates.iter().find(|(_, _, jwt)| jwt.verifier.issuer.as_deref() == issuer && issuer.is_some());
+        let any = || candidates.iter().find(|(_, _, jwt)| jwt.verifier.issuer.is_none());
+        let Some((index, provider, jwt)) = named().or_else(any) else {
             return Err(denied(&TokenError::IssuerRefused { issuer: Quoted::new(issuer.unwrap_or_default()) }));
         };
-        if token.len() > provider.max_token_bytes {
-            return Err(denied(&TokenError::TooLarge { max_bytes: provider.max_token_bytes }));
+        if token.len() > provider.max_credential_bytes {
+            return Err(denied(&TokenError::TooLarge { max_bytes: provider.max_credential_bytes }));
         }
-        let keys = self.keys(provider)?;
-        let verified = provider.verifier.verify(untrusted, &keys, self.ports.signatures, self.now);
+        let keys = self.keys(provider, jwt)?;
+        let verified = jwt.verifier.verify(untrusted, &keys, self.ports.signatures, self.now);
         let verified = match verified {
-            Err(error) if error.newer_keys_may_help() => self.verify_with_newer_keys(provider, token, error)?,
+            Err(error) if error.newer_keys_may_help() => self.verify_with_newer_keys(provider, jwt, token, error)?,
             verified => verified.map_err(|error| denied(&error))?,
         };
         let verified = Rc::new(verified);
-        self.engine.tokens.insert(index, token, Rc::clone(&verified));
-        Ok(Principal { provider: index, token: verified })
+        self.engine.tokens.insert(*index, token, Rc::clone(&verified));
+        Ok(Principal { provider: *index, identity: Identity::Token(verified) })
     }
 
-    fn keys(&mut self, provider: &Provider) -> Result<Rc<KeySet>, Refusal> {
-        if let KeySource::Fixed(keys) = &provider.keys {
+    fn keys(&mut self, provider: &Provider, jwt: &JwtProvider) -> Result<Rc<KeySet>, Refusal> {
+        if let KeySource::Fixed(keys) = &jwt.keys {
             return Ok(Rc::clone(keys));
         }
         match self.engine.key_sets.lookup(&provider.name, self.now) {
@@ -330,10 +379,11 @@ impl<'a> Walk<'a> {
     fn verify_with_newer_keys(
         &mut self,
         provider: &Provider,
+        jwt: &JwtProvider,
         token: &[u8],
         error: TokenError,
     ) -> Result<VerifiedToken, Refusal> {
-        if let KeySource::Fixed(_) = provider.keys {
+        if let KeySource::Fixed(_) = jwt.keys {
             return Err(denied(&error));
         }
         let kid_hash = 0;
@@ -344,24 +394,27 @@ impl<'a> Walk<'a> {
                 Err(keys_unavailable(Reason::KeysUnavailable, provider, retry_after))
             }
             UnknownKid::Retry => {
-                let keys = self.keys(provider)?;
-                let untrusted = UntrustedToken::parse(token, provider.max_token_bytes).map_err(|e| denied(&e))?;
-                let verified = provider.verifier.verify(untrusted, &keys, self.ports.signatures, self.now);
+                let keys = self.keys(provider, jwt)?;
+                let untrusted = UntrustedToken::parse(token, provider.max_credential_bytes).map_err(|e| denied(&e))?;
+                let verified = jwt.verifier.verify(untrusted, &keys, self.ports.signatures, self.now);
                 verified.map_err(|error| denied(&error))
             }
         }
     }
 
-    fn wait(&self, provider: &Provider, wait_for: WaitFor) -> Refusal {
+    fn wait(&mut self, provider: &Provider, wait_for: WaitFor) -> Refusal {
         match self.progress.gave_up {
             Some((reason, retry_after)) => keys_unavailable(reason, provider, retry_after),
-            None => Refusal::Wait(Stop::Wait { provider: provider.name.as_str().into(), wait_for }),
+            None => {
+                self.progress.told = std::mem::take(&mut self.passage.response);
+                Refusal::Wait(Stop::Wait { provider: provider.name.as_str().into(), wait_for })
+            }
         }
     }
 
     fn check_scopes(&mut self, rule: &Rule) -> Result<(), Stop> {
         let Some(principal) = &self.principal else { return Ok(()) };
-        match rule.scopes.check(&principal.token) {
+        match rule.scopes.check(principal.claims()) {
             Ok(()) => Ok(()),
             Err(denial) => self.tolerate(rule.mode, denial),
         }
@@ -372,7 +425,7 @@ impl<'a> Walk<'a> {
         let policy = self.policy;
         let provider = self.principal.as_ref().and_then(|p| Some((p, policy.providers.get(usize::from(p.provider))?)));
         if let Some((principal, provider)) = provider {
-            let changes = forward::claim_headers(&principal.token, &provider.headers);
+            let changes = forward::claim_headers(principal.claims(), &provider.headers);
             match changes {
                 Ok(changes) => self.passage.request.extend(changes),
                 Err(denial) => self.tolerate(rule.mode, denial)?,
@@ -423,7 +476,7 @@ impl<'a> Walk<'a> {
             method: Some(self.head.method().as_str()),
             path: Some(&path),
             client,
-            subject: principal.and_then(|principal| principal.token.subject()),
+            subject: principal.and_then(Principal::subject),
             provider: principal.and_then(|principal| self.policy.provider_label(principal.provider)),
             request_id: plain_text(self.head.headers(), "x-request-id"),
         };
@@ -436,6 +489,10 @@ impl<'a> Walk<'a> {
     }
 }
 
+fn index_u16(index: usize) -> Option<u16> {
+    u16::try_from(index).ok()
+}
+
 /// Why a token does not identify its bearer now.
 enum Refusal {
     Denied(Denial),
@@ -443,8 +500,7 @@ enum Refusal {
 }
 
 fn denied(error: &TokenError) -> Refusal {
-    let reason = Reason::from_code(error.reason_code()).unwrap_or(Reason::TokenMalformed);
-    Refusal::Denied(Denial::new(reason, error.to_string()))
+    Refusal::Denied(Denial::new(error.reason(), error.to_string()))
 }
 
 fn keys_unavailable(reason: Reason, provider: &Provider, retry_after: Duration) -> Refusal {

@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use portcullis_engine::ports::{
-    Attributes, Expected, Hash, HostScheme, HostSignatures, SharedStore, StoreUnavailable, Version, WriteOutcome,
+    Attributes, CertificateField, Expected, Hash, HostScheme, HostSignatures, SharedStore, StoreUnavailable, Version,
+    WriteOutcome,
 };
 use portcullis_engine::time::UnixNanos;
 
@@ -290,6 +291,11 @@ impl ProxyHost {
         Self { verifies: status != NOT_FOUND && status != UNIMPLEMENTED }
     }
 
+    /// A host whose native verification is not to be used.
+    pub fn without_signatures() -> Self {
+        Self { verifies: false }
+    }
+
     /// Whether the host verifies signatures natively.
     pub fn verifies_signatures(self) -> bool {
         self.verifies
@@ -369,6 +375,21 @@ impl Attributes for ProxyHost {
         let text = std::str::from_utf8(&bytes).ok()?;
         // `ip:port` or `[ip]:port`; a unix socket has neither.
         text.parse::<std::net::SocketAddr>().map(|address| address.ip()).ok()
+    }
+
+    fn client_certificate_is_verified(&self) -> bool {
+        // A boolean property is one byte.
+        property("connection\0peer_certificate_valid").as_deref() == Some(&[1])
+    }
+
+    fn client_certificate(&self, field: CertificateField) -> Option<Vec<u8>> {
+        let bytes = property(match field {
+            CertificateField::UriSan => "connection\0uri_san_peer_certificate",
+            CertificateField::DnsSan => "connection\0dns_san_peer_certificate",
+            CertificateField::Subject => "connection\0subject_peer_certificate",
+            CertificateField::Sha256 => "connection\0sha256_peer_certificate_digest",
+        });
+        bytes.filter(|bytes| !bytes.is_empty())
     }
 
     fn route_policy(&self) -> Option<Vec<u8>> {

@@ -64,6 +64,10 @@ impl Shell {
     }
 }
 
+/// A variable of the VM's environment: with `1`, this module verifies every signature itself, even where the host could.
+/// The verdicts are the same; it serves to compare the two.
+const SOFTWARE_SIGNATURES: &str = "PORTCULLIS_SOFTWARE_SIGNATURES";
+
 /// The root context: lives as long as its configuration.
 pub struct Root {
     id: u32,
@@ -161,8 +165,11 @@ impl Context for Root {
 impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
         let configuration = self.get_plugin_configuration().unwrap_or_default();
-        let host = ProxyHost::probe();
         let environment = |name: &str| std::env::var(name).ok();
+        let host = match environment(SOFTWARE_SIGNATURES).as_deref() {
+            Some("1") => ProxyHost::without_signatures(),
+            _ => ProxyHost::probe(),
+        };
         match Engine::new(&configuration, &environment, seed()) {
             Ok(mut engine) => {
                 let verification = if host.verifies_signatures() { "the host" } else { "this module" };

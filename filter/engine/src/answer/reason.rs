@@ -118,6 +118,12 @@ reasons! {
     CredentialsMalformed = "credentials_malformed", 400, InvalidRequest, "the credentials are malformed";
     /// The request carries more than one credential (RFC 6750, 2).
     CredentialsMultiple = "credentials_multiple", 400, InvalidRequest, "more than one credential was sent";
+    /// No client has this API key, or this user name and password.
+    CredentialsInvalid = "credentials_invalid", 401, InvalidToken, "the credentials are not accepted";
+    /// The client is past its `not_after`.
+    CredentialsExpired = "credentials_expired", 401, InvalidToken, "the credentials have expired";
+    /// The client certificate has no name that the rule allows.
+    CertificateRefused = "certificate_refused", 403, None, "the client certificate is not accepted";
     /// The token is no compact JWS of the strict form, or its JSON is not well-formed.
     TokenMalformed = "token_malformed", 401, InvalidToken, "the token is malformed";
     /// The token is longer than `max_token_size`.
@@ -131,13 +137,13 @@ reasons! {
     /// The token has a `crit` header: there is no extension that this gateway understands (RFC 7515, 4.1.11).
     TokenHeaderCritical = "token_header_critical", 401, InvalidToken, "the token uses an extension that is not understood";
     /// The provider's key set has no key for this token.
-    TokenKeyUnknown = "token_key_unknown", 401, InvalidToken, "the token's key is not known";
-    /// The key that the token names is of another type, or bound to another algorithm.
-    TokenKeyMismatch = "token_key_mismatch", 401, InvalidToken, "the token's key is not known";
+    TokenKeyUnknown = "token_key_unknown", 401, InvalidToken, "the token is not accepted";
+    /// The provider's key of this id is not made for the token's algorithm.
+    TokenKeyMismatch = "token_key_mismatch", 401, InvalidToken, "the token is not accepted";
     /// Several keys of the provider could have signed this token.
-    TokenKeyAmbiguous = "token_key_ambiguous", 401, InvalidToken, "the token's key is not known";
+    TokenKeyAmbiguous = "token_key_ambiguous", 401, InvalidToken, "the token is not accepted";
     /// The signature does not verify.
-    TokenSignatureInvalid = "token_signature_invalid", 401, InvalidToken, "the token's signature is not valid";
+    TokenSignatureInvalid = "token_signature_invalid", 401, InvalidToken, "the token is not accepted";
     /// `exp` plus leeway has passed.
     TokenExpired = "token_expired", 401, InvalidToken, "the token has expired";
     /// `nbf` minus leeway has not come yet.
@@ -147,7 +153,7 @@ reasons! {
     /// The token is older than `max_age`.
     TokenTooOld = "token_too_old", 401, InvalidToken, "the token is too old";
     /// `iss` is not that of a provider that this rule accepts.
-    TokenIssuerRefused = "token_issuer_refused", 401, InvalidToken, "the token's issuer is not accepted";
+    TokenIssuerRefused = "token_issuer_refused", 401, InvalidToken, "the token is not accepted";
     /// `aud` holds none of the provider's audiences.
     TokenAudienceRefused = "token_audience_refused", 401, InvalidToken, "the token is meant for another audience";
     /// A required claim is missing.

@@ -98,28 +98,168 @@ section! {
 }
 
 section! {
-    /// A provider of identities: issuer of JSON Web Tokens (RFC 7519).
+    /// A provider of identities. Its kind is the one of `jwks`, `discovery`, `introspection`, `api_keys`, `basic` and `certificate` that is there.
     pub struct ProviderSection {
-        /// The exact `iss` of its tokens (RFC 7519, 4.1.1).
+        /// JSON Web Tokens (RFC 7519): where the keys come from.
+        jwks: Option<JwksSection>,
+        /// JSON Web Tokens: the keys' place is read from the issuer's metadata (OpenID Connect Discovery 1.0).
+        discovery: Option<DiscoverySection>,
+        /// Opaque tokens (RFC 7662): the provider is asked about each.
+        introspection: Option<IntrospectionSection>,
+        /// API keys.
+        api_keys: Option<ApiKeysSection>,
+        /// User names and passwords of machines (RFC 7617).
+        basic: Option<BasicSection>,
+        /// The client certificate that Envoy has verified.
+        certificate: Option<CertificateSection>,
+        /// Tokens: the exact `iss` (RFC 7519, 4.1.1).
         issuer: Option<String>,
-        /// Accepted audiences: a token's `aud` must hold one of them (RFC 7519, 4.1.3).
-        audiences: OneOrMany<String>,
-        /// Accepted algorithms (RFC 7518, 3.1). Never taken from the token (RFC 8725, 3.1).
-        algorithms: Vec<String>,
-        /// Accepted `typ` headers, without the prefix `application/` (RFC 8725, 3.11). A token without `typ` counts as `JWT`.
+        /// Tokens: accepted audiences, of which `aud` must hold one (RFC 7519, 4.1.3). Required for JSON Web Tokens.
+        audiences: Option<OneOrMany<String>>,
+        /// JSON Web Tokens: accepted algorithms (RFC 7518, 3.1), required. Never taken from the token (RFC 8725, 3.1).
+        algorithms: Option<Vec<String>>,
+        /// JSON Web Tokens: accepted `typ` headers, without the prefix `application/` (RFC 8725, 3.11). A token without `typ` counts as `JWT`.
         token_types: Vec<String> = ["JWT", "at+jwt"],
-        /// Where the keys come from.
-        jwks: JwksSection,
-        /// Rules about claims.
+        /// Tokens: rules about claims.
         claims: ClaimsSection = {},
-        /// A set of claim rules that a standard names.
+        /// JSON Web Tokens: a set of claim rules that a standard names.
         profile: Option<Profile>,
-        /// Where a request may carry the token.
-        token_from: Vec<TokenSourceSection> = [{"header": "authorization", "scheme": "Bearer"}],
-        /// The longest accepted token.
+        /// Tokens: where a request may carry one; `authorization: Bearer` unless said otherwise.
+        token_from: Option<Vec<TokenSourceSection>>,
+        /// Tokens: the longest accepted one.
         max_token_size: Size = "8KiB",
         /// What the service receives.
         forward: ForwardSection = {},
+    }
+}
+
+section! {
+    /// OpenID Connect Discovery: `/.well-known/openid-configuration` of the issuer names the key set.
+    pub struct DiscoverySection {
+        /// The Envoy cluster that serves the metadata and the key set.
+        cluster: String,
+        /// The `:authority` of the request for the metadata; the issuer's host unless said otherwise.
+        authority: Option<String>,
+        /// How long a fetched key set is used before it is fetched anew; a shorter `Cache-Control: max-age` wins.
+        refresh: Span = "5m",
+        /// How long the last good key set serves while the provider cannot be reached.
+        keep_stale: Span = "1h",
+        /// The least time between two fetches that unknown key ids cause.
+        unknown_kid_cooldown: Span = "30s",
+        /// How long one fetch may take.
+        timeout: Span = "5s",
+    }
+}
+
+section! {
+    /// Token introspection (RFC 7662).
+    pub struct IntrospectionSection {
+        /// The Envoy cluster that answers.
+        cluster: String,
+        /// The endpoint's path on that cluster.
+        path: String,
+        /// The `:authority` of the request; the cluster's name unless said otherwise.
+        authority: Option<String>,
+        /// The gateway's own client id at the provider.
+        client_id: Option<String>,
+        /// The gateway's own secret at the provider.
+        client_secret: Option<SecretSection>,
+        /// How the gateway identifies itself (RFC 6749, 2.3.1).
+        client_authentication: ClientAuthenticationSection = "basic",
+        /// How long an active token is taken as active; its `exp` ends it sooner.
+        cache: Span = "60s",
+        /// How long a token that is not active is refused without asking again.
+        negative_cache: Span = "10s",
+        /// How long one request may take.
+        timeout: Span = "2s",
+        /// What happens while the provider cannot be asked: `deny` answers 503.
+        on_error: OnError = "deny",
+    }
+}
+
+words! {
+    /// How the gateway identifies itself at an introspection endpoint.
+    pub enum ClientAuthenticationSection {
+        /// `authorization: Basic` with id and secret.
+        Basic = "basic",
+        /// Id and secret in the form that is posted.
+        Post = "post",
+        /// `authorization: Bearer` with the secret as a token.
+        Bearer = "bearer",
+        /// Not at all.
+        None = "none",
+    }
+}
+
+section! {
+    /// A secret: from the VM's environment, or inline for tests.
+    pub struct SecretSection {
+        /// Name of a variable in `vm_config.environment_variables`.
+        env: Option<String>,
+        /// The secret itself. Whoever can read the configuration can read it.
+        inline: Option<String>,
+    }
+}
+
+section! {
+    /// API keys, held as hashes: the configuration does not tell them.
+    pub struct ApiKeysSection {
+        /// The header that carries the key; `x-api-key` unless one of `header`, `cookie` and `query` is set.
+        header: Option<String>,
+        /// The cookie that carries the key.
+        cookie: Option<String>,
+        /// The query parameter that carries the key. URLs end up in logs.
+        query: Option<String>,
+        /// The clients by name.
+        clients: BTreeMap<String, ClientSection>,
+    }
+}
+
+section! {
+    /// User names and passwords of machines that know nothing better (RFC 7617). The clients' names are the user names.
+    pub struct BasicSection {
+        /// The clients by user name.
+        clients: BTreeMap<String, ClientSection>,
+    }
+}
+
+section! {
+    /// A client that a key or a password identifies.
+    pub struct ClientSection {
+        /// SHA-256 of the key or password, in hexadecimal: `printf %s KEY | sha256sum`. Several while one replaces another. Only for random secrets: a guessable one can be guessed from its hash.
+        sha256: OneOrMany<String>,
+        /// The client's scopes.
+        scopes: Vec<String>,
+        /// Further claims about the client.
+        attributes: BTreeMap<String, Value>,
+        /// The tier of its limits: the claim `tier`.
+        tier: Option<String>,
+        /// The instant after which the client is refused (RFC 3339): `2027-01-31` or `2027-01-31T12:00:00Z`.
+        not_after: Option<String>,
+    }
+}
+
+section! {
+    /// The client certificate as an identity. Envoy must verify it against `trusted_ca`; one that it did not verify counts as none.
+    pub struct CertificateSection {
+        /// Which name of the certificate is the subject.
+        identity: CertificateName = "uri_san",
+        /// Accepted names: exact, or ending in `*`.
+        allow: Vec<String>,
+        /// Scopes of every accepted certificate.
+        scopes: Vec<String>,
+    }
+}
+
+words! {
+    /// A name in a certificate.
+    pub enum CertificateName {
+        /// The first URI in the subject alternative names, such as a SPIFFE id.
+        UriSan = "uri_san",
+        /// The first DNS name in the subject alternative names.
+        DnsSan = "dns_san",
+        /// The subject, as Envoy writes it (RFC 2253).
+        Subject = "subject",
     }
 }
 
@@ -290,43 +430,58 @@ section! {
     }
 }
 
-/// Whose word is needed: a provider's name, `{any: [...]}`, or a list that means the same.
+/// Whose word is needed: a provider's name, a list of which one suffices, `{any: [...]}` or `{all: [...]}`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequireSection {
-    /// The providers, of which one suffices.
-    pub any: Vec<String>,
-    /// Where they are written, for later problems.
+    /// The providers.
+    pub providers: Vec<String>,
+    /// Whether all of them must vouch for the caller, or one suffices.
+    pub all: bool,
+    /// Whether a request without any credential passes too, as nobody.
+    pub optional: bool,
+    /// Where it is written, for later problems.
     pub path: String,
+}
+
+section! {
+    /// Whose word is needed.
+    pub struct RequireObject {
+        /// Providers of which one must vouch for the caller.
+        any: Option<Vec<String>>,
+        /// Providers that must all vouch for the caller; the first one's word is the identity.
+        all: Option<Vec<String>>,
+        /// A request without any credential passes too, as nobody. A bad credential is refused all the same.
+        optional: bool = false,
+    }
 }
 
 impl Read for RequireSection {
     fn read(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
-        let any = match node.value {
-            Value::Object(_) => {
-                let mut object = node.object(problems)?;
-                let any: Option<Vec<String>> = object.field("any", None, problems);
-                object.refuse_unknown(problems);
-                any?
-            }
-            _ => OneOrMany::read(node, problems)?.0,
+        let path = node.path.clone();
+        let (providers, all, optional) = match node.value {
+            Value::Object(_) => match RequireObject::read(node, problems)? {
+                RequireObject { any: Some(any), all: None, optional } => (any, false, optional),
+                RequireObject { any: None, all: Some(all), optional } => (all, true, optional),
+                _ => {
+                    problems.add(path, "needs exactly one of `any` and `all`");
+                    return None;
+                }
+            },
+            _ => (OneOrMany::read(node, problems)?.0, false, false),
         };
-        if any.is_empty() {
-            problems.add(node.path.clone(), "names no provider");
+        if providers.is_empty() {
+            problems.add(path, "names no provider");
             return None;
         }
-        Some(Self { any, path: node.path.clone() })
+        Some(Self { providers, all, optional, path })
     }
 
     fn schema(definitions: &mut Definitions) -> Value {
+        let object = RequireObject::schema(definitions);
         definitions.refer("RequireSection", |_| {
-            let names = json!({"type": "array", "items": {"type": "string"}, "minItems": 1});
             json!({
-                "description": "The providers, of which one must vouch for the caller.",
-                "anyOf": [
-                    {"type": "string"},
-                    names,
-                    {"type": "object", "properties": {"any": names}, "required": ["any"], "additionalProperties": false},
-                ],
+                "description": "Whose word is needed: a provider's name, a list of which one suffices, or an object.",
+                "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}, object],
             })
         })
     }
@@ -433,7 +588,7 @@ mod tests {
 
     #[test]
     fn every_default_reads() {
-        let provider = json!({"audiences": "a", "algorithms": ["ES256"], "jwks": {}});
+        let provider = json!({"jwks": {}});
         let limit = json!({"key": "ip", "rate": "1/s"});
         let document = json!({
             "version": 1,

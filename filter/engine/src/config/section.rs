@@ -254,7 +254,7 @@ impl Read for u64 {
 /// A double that holds a whole number exactly (2^53 is the last one that surely does).
 fn whole(number: f64) -> Option<u64> {
     const LAST_EXACT: f64 = 9_007_199_254_740_992.0;
-    let exact = number >= 0.0 && number <= LAST_EXACT && number.fract() == 0.0;
+    let exact = (0.0..=LAST_EXACT).contains(&number) && number.fract() == 0.0;
     // Lossless: checked above.
     exact.then_some(number as u64)
 }

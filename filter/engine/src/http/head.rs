@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::bytes::{TOKEN, UNRESERVED, has_control_byte};
+use crate::answer::Reason;
+
+use super::authority::host_of;
+use super::bytes::{TOKEN, has_control_byte};
 use super::headers::Headers;
 use super::method::Method;
 
-/// The longest name that the domain name system knows, with a final dot.
-const MAX_HOST_BYTES: usize = 254;
 /// So much of a header's name is kept for the log.
 const MAX_LOGGED_NAME: usize = 64;
 
@@ -112,36 +113,21 @@ pub enum HeadError {
 }
 
 impl HeadError {
-    /// The stable reason code, for logs, counters and the answer.
-    pub fn reason(&self) -> &'static str {
+    /// The reason that logs, counters and the client get.
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Missing { .. } | Self::UnknownPseudoHeader | Self::Method | Self::Scheme => "request_malformed",
-            Self::Repeated { .. } => "header_repeated",
-            Self::Authority => "authority_malformed",
-            Self::HostMismatch => "host_mismatch",
-            Self::HeaderName | Self::HeaderValue { .. } => "header_malformed",
-        }
-    }
-
-    /// What the client may be told: fixed text that holds nothing of the request.
-    pub fn description(&self) -> &'static str {
-        match self {
-            Self::Missing { .. } => "a required part of the request head is missing",
-            Self::Repeated { .. } => "a header that may stand once was sent more than once",
-            Self::UnknownPseudoHeader => "the request head has an unknown pseudo-header",
-            Self::Method => "the request method is not valid",
-            Self::Scheme => "the scheme must be http or https",
-            Self::Authority => "the host is not valid",
-            Self::HostMismatch => "the host header and the authority differ",
-            Self::HeaderName => "a header name is not valid",
-            Self::HeaderValue { .. } => "a header value has control characters",
+            Self::Missing { .. } | Self::UnknownPseudoHeader | Self::Method | Self::Scheme => Reason::RequestMalformed,
+            Self::Repeated { .. } => Reason::HeaderRepeated,
+            Self::Authority => Reason::AuthorityMalformed,
+            Self::HostMismatch => Reason::HostMismatch,
+            Self::HeaderName | Self::HeaderValue { .. } => Reason::HeaderMalformed,
         }
     }
 }
 
 impl fmt::Display for HeadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.description())?;
+        f.write_str(self.reason().description())?;
         match self {
             Self::Missing { name } | Self::Repeated { name } => write!(f, ": {name}"),
             Self::HeaderValue { name } => write!(f, ": {name}"),
@@ -215,30 +201,6 @@ fn required<'a>(name: &'static str, value: Option<&'a [u8]>) -> Result<&'a [u8],
     value.filter(|value| !value.is_empty()).ok_or(HeadError::Missing { name })
 }
 
-/// The host of `host[:port]`, in lower case and without a final dot. User information is refused, and so is every byte
-/// by which two readers could see two hosts: commas, escapes, white space.
-pub(crate) fn host_of(authority: &[u8]) -> Option<Box<str>> {
-    let authority = str::from_utf8(authority).ok()?;
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => {
-            let (address, behind) = rest.split_once(']')?;
-            address.parse::<std::net::Ipv6Addr>().ok()?;
-            let port = if behind.is_empty() { None } else { Some(behind.strip_prefix(':')?) };
-            (authority.strip_suffix(behind)?, port)
-        }
-        None => {
-            let (host, port) = authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
-            let name = host.strip_suffix('.').unwrap_or(host);
-            let labels_are_fine =
-                name.split('.').all(|label| !label.is_empty() && UNRESERVED.has_all(label.as_bytes()));
-            (Some(name).filter(|_| labels_are_fine)?, port)
-        }
-    };
-    // A sign would pass `parse`, hence the look at each byte.
-    let port_is_fine = port.is_none_or(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok());
-    (port_is_fine && host.len() <= MAX_HOST_BYTES).then(|| host.to_ascii_lowercase().into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,35 +253,11 @@ mod tests {
     }
 
     #[test]
-    fn a_method_with_a_space_and_a_strange_scheme_are_refused() {
+    fn a_method_with_a_space_a_strange_scheme_and_two_hosts_are_refused() {
         assert_eq!(with(":method", b"GET /x").unwrap_err(), HeadError::Method);
         assert_eq!(with(":scheme", b"ftp").unwrap_err(), HeadError::Scheme);
         assert_eq!(with(":scheme", b"https://x").unwrap_err(), HeadError::Scheme);
-    }
-
-    #[test]
-    fn hosts_are_lower_case_without_port_and_final_dot() {
-        for (authority, host) in [
-            ("a.example", "a.example"),
-            ("A.Example.", "a.example"),
-            ("10.0.0.1:80", "10.0.0.1"),
-            ("[::1]:80", "[::1]"),
-            ("[2001:DB8::1]", "[2001:db8::1]"),
-            ("under_score", "under_score"),
-        ] {
-            assert_eq!(with(":authority", authority.as_bytes()).unwrap().host(), host);
-        }
-    }
-
-    #[test]
-    fn an_authority_that_two_readers_could_split_differently_is_refused() {
-        let long = "a".repeat(255);
-        for bad in [
-            ".", "..", "a..b", ".a", "a:", "a:x", "a:+1", "a:65536", "a:1:2", "user@a", "a,b", "a b", "a/b", "a?b",
-            "a#b", "a%2eb", "[::1", "::1", "[::1]x", "[::1]:", "[zz]", "a\\b", "\u{e9}", ":80", "[]", &long,
-        ] {
-            assert_eq!(with(":authority", bad.as_bytes()).unwrap_err(), HeadError::Authority, "{bad}");
-        }
+        assert_eq!(with(":authority", b"a.example,b.example").unwrap_err(), HeadError::Authority);
     }
 
     #[test]
@@ -334,10 +272,13 @@ mod tests {
     fn control_bytes_in_a_value_are_refused_but_a_tab_and_high_bytes_are_not() {
         for byte in (0..=255_u8).filter(|b| *b < 0x20 && *b != b'\t' || *b == 0x7f) {
             let error = and("x-a", &[b'a', byte, b'b']).unwrap_err();
-            assert_eq!((error.reason(), error), ("header_malformed", HeadError::HeaderValue { name: "x-a".into() }));
+            assert_eq!(
+                (error.reason(), error),
+                (Reason::HeaderMalformed, HeadError::HeaderValue { name: "x-a".into() })
+            );
         }
         assert!(and("x-a", b"a\tb\xff").is_ok());
-        assert_eq!(with(":path", b"/a\0").unwrap_err().reason(), "header_malformed");
+        assert_eq!(with(":path", b"/a\0").unwrap_err().reason(), Reason::HeaderMalformed);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! All of it works on bytes that a stranger chose. A value of [`RequestHead`] or [`RequestPath`] has passed every check
 //! of its module, so the code behind has nothing left to validate.
 
+pub(crate) mod authority;
 pub(crate) mod bytes;
 pub mod head;
 pub mod headers;

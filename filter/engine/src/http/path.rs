@@ -5,13 +5,12 @@
 //!
 //! | in the path | becomes |
 //! |---|---|
-//! | an escaped one of ``!$&'()*+,=:@`` | the character itself: `/a%40b` is `/a@b` |
+//! | an escaped letter, digit or one of ``-._~!$&'()*+,=:@`` | the character itself: `/%6frders` is `/orders` |
 //! | another escape | the escape with upper-case digits: `%c3%a9` is `%C3%A9` |
 //! | one of ``"<>[]^`{}|`` as it stands | its escape |
 //! | `%2f`, `\`, `%5c`, `;`, `%3b`, `//`, `.` and `..` (escaped or not), `%25` before two hexadecimal digits or `u` | refused |
 //! | control bytes, DEL and spaces; `%00` to `%1F`, `%7F`, escaped U+0080 to U+009F | refused |
 //! | bytes above 0x7F, escapes that are not UTF-8 (overlong forms among them), broken escapes | refused |
-//! | an escaped letter, digit or one of `-._~`: a proxy that routes by the path as it was sent sees another one | refused |
 //! | `#`, `http://host/..`, an empty target, `*` except for OPTIONS | refused |
 //!
 //! Case is significant, and so is a final slash: `/orders` and `/orders/` are two paths. A service that takes them for one
@@ -19,6 +18,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
+
+use crate::answer::Reason;
 
 use super::bytes::{ByteSet, UNRESERVED, escaped_byte, push_escape, unescape};
 use super::head::split_query;
@@ -35,13 +36,16 @@ pub struct RequestPath<'a> {
 pub struct PathOptions {
     /// The longest target with its query, in bytes.
     pub max_bytes: usize,
+    /// Whether an escaped character that needs no escape (`%61` for `a`) is resolved, or refused. A proxy that routes by
+    /// the path as it was sent would route `/%61dmin` elsewhere than `/admin`, and the policy must not drift from it.
+    pub resolve_unreserved: bool,
     /// Whether `*` is a target: for OPTIONS only (RFC 9112, section 3.2.4).
     pub asterisk_form: bool,
 }
 
 impl Default for PathOptions {
     fn default() -> Self {
-        Self { max_bytes: 8192, asterisk_form: false }
+        Self { max_bytes: 8192, resolve_unreserved: true, asterisk_form: false }
     }
 }
 
@@ -70,16 +74,15 @@ impl<'a> RequestPath<'a> {
         }
         let (path, query) = split_query(target);
         check_query(query.unwrap_or_default())?;
-        let (path, has_needless_escape) = match str::from_utf8(path) {
+        let (path, resolved) = match str::from_utf8(path) {
             Ok(plain) if PLAIN.has_all(path) => (Cow::Borrowed(plain), false),
             _ => {
-                let (path, has_needless_escape) = normalise(path)?;
-                (Cow::Owned(path), has_needless_escape)
+                let (path, resolved) = normalise(path)?;
+                (Cow::Owned(path), resolved)
             }
         };
         check_segments(&path)?;
-        // Last, so that an escaped `..` is named as what it is.
-        if has_needless_escape {
+        if resolved && !options.resolve_unreserved {
             return Err(PathError::EncodedUnreserved);
         }
         Ok(Self { path, query: query.map(Cow::Borrowed) })
@@ -141,12 +144,12 @@ pub enum PathError {
     DoubleEncoded,
     /// A control byte or a space, or an escaped control character (CWE-158).
     ControlByte,
+    /// An escape of an unreserved character (RFC 3986, section 6.2.2.2), where [`PathOptions`] does not resolve it.
+    EncodedUnreserved,
     /// `%` without two hexadecimal digits.
     BadEscape,
     /// Escapes that are not UTF-8, overlong forms among them (CWE-176).
     BadUtf8,
-    /// An escaped letter, digit or one of `-._~` (RFC 3986, section 6.2.2.2): routes and rules would see two paths.
-    EncodedUnreserved,
     /// A byte above 0x7F that is not escaped.
     NonAscii,
     /// `//`: some servers merge slashes.
@@ -160,50 +163,30 @@ pub enum PathError {
 }
 
 impl PathError {
-    /// The stable reason code, for logs, counters and the answer.
-    pub fn reason(self) -> &'static str {
+    /// The reason that logs, counters and the client get.
+    pub fn reason(self) -> Reason {
         match self {
-            Self::EncodedSlash => "path_encoded_slash",
-            Self::Backslash => "path_backslash",
-            Self::DotSegment => "path_dot_segment",
-            Self::Parameters => "path_parameters",
-            Self::DoubleEncoded => "path_double_encoded",
-            Self::ControlByte => "path_control_byte",
-            Self::BadEscape => "path_bad_escape",
-            Self::BadUtf8 => "path_bad_utf8",
-            Self::EncodedUnreserved => "path_encoded_unreserved",
-            Self::NonAscii => "path_non_ascii",
-            Self::EmptySegment => "path_empty_segment",
-            Self::Fragment => "path_fragment",
-            Self::TargetForm => "target_form",
-            Self::TooLong => "path_too_long",
-        }
-    }
-
-    /// What the client may be told: fixed text that holds nothing of the request.
-    pub fn description(self) -> &'static str {
-        match self {
-            Self::EncodedSlash => "the path has an encoded slash",
-            Self::Backslash => "the path has a backslash",
-            Self::DotSegment => "the path has a dot segment",
-            Self::Parameters => "the path has a semicolon",
-            Self::DoubleEncoded => "the path is encoded twice",
-            Self::ControlByte => "the request target has a control character or a space",
-            Self::BadEscape => "the path has an incomplete percent escape",
-            Self::BadUtf8 => "the path's percent escapes are not valid UTF-8",
-            Self::EncodedUnreserved => "the path escapes a character that needs no escape",
-            Self::NonAscii => "the path has a character that must be percent-encoded",
-            Self::EmptySegment => "the path has two slashes in a row",
-            Self::Fragment => "the request target has a fragment",
-            Self::TargetForm => "the request target is not a path",
-            Self::TooLong => "the request target is too long",
+            Self::EncodedSlash => Reason::PathEncodedSlash,
+            Self::Backslash => Reason::PathBackslash,
+            Self::DotSegment => Reason::PathDotSegment,
+            Self::Parameters => Reason::PathParameters,
+            Self::DoubleEncoded => Reason::PathDoubleEncoded,
+            Self::ControlByte => Reason::PathControlByte,
+            Self::EncodedUnreserved => Reason::PathEncodedUnreserved,
+            Self::BadEscape => Reason::PathBadEscape,
+            Self::BadUtf8 => Reason::PathBadUtf8,
+            Self::NonAscii => Reason::PathNonAscii,
+            Self::EmptySegment => Reason::PathEmptySegment,
+            Self::Fragment => Reason::PathFragment,
+            Self::TargetForm => Reason::TargetForm,
+            Self::TooLong => Reason::PathTooLong,
         }
     }
 }
 
 impl fmt::Display for PathError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.description())
+        f.write_str(self.reason().description())
     }
 }
 
@@ -246,12 +229,12 @@ fn check_segments(path: &str) -> Result<(), PathError> {
     if matches!(segment, OneDot | TwoDots) { Err(PathError::DotSegment) } else { Ok(()) }
 }
 
-/// The one form, and whether the path escapes a character that needs no escape.
+/// The path's one form, and whether an escape of an unreserved character was resolved on the way.
 fn normalise(path: &[u8]) -> Result<(String, bool), PathError> {
     let mut out = String::with_capacity(path.len());
     let mut bytes = path.iter().copied();
     let mut has_high_bytes = false;
-    let mut has_needless_escape = false;
+    let mut resolved = false;
     while let Some(byte) = bytes.next() {
         let escaped = byte == b'%';
         let value = if escaped { escaped_byte(bytes.next(), bytes.next()).ok_or(PathError::BadEscape)? } else { byte };
@@ -264,7 +247,7 @@ fn normalise(path: &[u8]) -> Result<(String, bool), PathError> {
             0..=b' ' | 0x7f => return Err(PathError::ControlByte),
             0x80.. if !escaped => return Err(PathError::NonAscii),
             plain if PLAIN.has(plain) => {
-                has_needless_escape |= escaped && UNRESERVED.has(plain);
+                resolved |= escaped && UNRESERVED.has(plain);
                 out.push(char::from(plain));
             }
             other => {
@@ -282,7 +265,7 @@ fn normalise(path: &[u8]) -> Result<(String, bool), PathError> {
             return Err(PathError::ControlByte);
         }
     }
-    Ok((out, has_needless_escape))
+    Ok((out, resolved))
 }
 
 /// Whether a second decoding would change `path`, a path with its plain characters decoded: so `%25%32%66` is seen too.

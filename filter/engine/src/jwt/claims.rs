@@ -1,4 +1,4 @@
-//! The registered claims, typed (RFC 7519, sections 2 and 4.1), and claims by name.
+//! The registered claims, typed (RFC 7519, sections 2 and 4.1).
 
 use serde_json::{Map, Number, Value};
 
@@ -40,31 +40,6 @@ pub(super) fn audiences(claims: &Map<String, Value>) -> Result<Option<Vec<&str>>
         Some(Value::Array(many)) => many.iter().map(Value::as_str).collect::<Option<_>>().map(Some).ok_or(MALFORMED),
         Some(_) => Err(MALFORMED),
     }
-}
-
-/// The claim at `path`: a name, or names joined with dots that lead through nested objects.
-///
-/// The exact name goes first at every level, and of several ways the one with the longest first name: names may hold dots
-/// themselves, as URLs do (`https://id.example/roles`).
-pub(super) fn lookup<'c>(claims: &'c Map<String, Value>, path: &str) -> Option<&'c Value> {
-    if let Some(value) = claims.get(path) {
-        return Some(value);
-    }
-    path.rmatch_indices('.').find_map(|(dot, _)| {
-        let (name, rest) = (path.get(..dot)?, path.get(dot.checked_add(1)?..)?);
-        lookup(claims.get(name)?.as_object()?, rest)
-    })
-}
-
-/// The words of the first of `scope` and `scp` that is present.
-///
-/// A string is split at spaces (RFC 6749, section 3.3), an element of an array is one word as it stands; any other type
-/// holds no word.
-pub(super) fn scopes(claims: &Map<String, Value>) -> impl Iterator<Item = &str> {
-    let value = claims.get("scope").or_else(|| claims.get("scp"));
-    let text = value.and_then(Value::as_str).unwrap_or_default();
-    let elements = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    text.split(' ').chain(elements.iter().filter_map(Value::as_str)).filter(|word| !word.is_empty())
 }
 
 fn numeric_date(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<UnixNanos>, TokenError> {
@@ -132,50 +107,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_path_leads_through_objects_and_exact_names_go_first() {
-        let claims = claims(
-            r#"{"a":{"b":{"c":1},"b.c":2},"a.x":3,"https://id.example/roles":["r"],"https://id.example/org":{"plan":"gold"},
-                "d":{"x":4},"d.x":{"y":5}}"#,
-        );
-        let number = |path| lookup(&claims, path).and_then(Value::as_u64);
-        assert_eq!(number("a.b.c"), Some(2));
-        assert_eq!(number("a.x"), Some(3));
-        assert_eq!(number("d.x.y"), Some(5));
-        assert_eq!(lookup(&claims, "https://id.example/roles").unwrap()[0], "r");
-        assert_eq!(lookup(&claims, "https://id.example/org.plan").unwrap(), "gold");
-        for path in ["", ".", "a.", ".a", "a..b", "a.b.c.d", "A", "a.b.", "https://id", "b"] {
-            assert_eq!(lookup(&claims, path), None, "{path}");
-        }
-    }
-
-    #[test]
-    fn scopes_are_exact_words_of_scope_or_else_of_scp() {
-        let words = |json: &str| scopes(&claims(json)).map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(words(r#"{"scope":"read  write "}"#), ["read", "write"]);
-        assert_eq!(words(r#"{"scope":["read","write all"]}"#), ["read", "write all"]);
-        assert_eq!(words(r#"{"scp":"read"}"#), ["read"]);
-        assert_eq!(words(r#"{"scp":["read"],"scope":"write"}"#), ["write"]);
-        assert_eq!(words(r#"{"scope":"read\twrite,all\u00a0x"}"#), ["read\twrite,all\u{a0}x"]);
-        for none in [
-            "{}",
-            r#"{"scope":""}"#,
-            r#"{"scope":" "}"#,
-            r#"{"scope":7}"#,
-            r#"{"scope":[7,null,["read"],""]}"#,
-            r#"{"scope":null,"scp":"read"}"#,
-            r#"{"scope":{"read":true}}"#,
-        ] {
-            assert!(words(none).is_empty(), "{none}");
-        }
-    }
-
     proptest! {
-        #[test]
-        fn no_path_makes_it_panic(path in "[a.é]{0,12}") {
-            let _ = lookup(&claims(r#"{"a":{"a":{"a":{"é":1}}},"é.a":{"a":1}}"#), &path);
-        }
-
         #[test]
         fn later_numbers_are_never_earlier_instants(a in any::<f64>(), b in any::<f64>()) {
             if let (Some(x), Some(y)) = (Number::from_f64(a.min(b)), Number::from_f64(a.max(b))) {

@@ -214,7 +214,7 @@ mod tests {
     }
 
     fn refusal(set: &KeySet, algorithm: Algorithm, kid: Option<&str>) -> &'static str {
-        set.candidates(algorithm, kid).map(Iterator::count).unwrap_err().reason_code()
+        set.candidates(algorithm, kid).map(Iterator::count).unwrap_err().reason().code()
     }
 
     #[test]

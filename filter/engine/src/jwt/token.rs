@@ -164,7 +164,7 @@ mod tests {
         assert!(UntrustedToken::parse(token, token.len()).is_ok());
         let max_bytes = token.len() - 1;
         assert_eq!(UntrustedToken::parse(token, max_bytes).unwrap_err(), TokenError::TooLarge { max_bytes });
-        assert_eq!(refusal(&"....".repeat(5000)).reason_code(), "token_too_large");
+        assert_eq!(refusal(&"....".repeat(5000)).reason().code(), "token_too_large");
     }
 
     #[test]
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn a_duplicate_claim_is_refused_however_deep() {
         for claims in [r#"{"sub":"a","sub":"b"}"#, r#"{"a":[{"b":1,"b":1}]}"#, r#"{"exp":1,"\u0065xp":2}"#] {
-            assert_eq!(refusal(&with_claims(claims)).reason_code(), "token_malformed");
+            assert_eq!(refusal(&with_claims(claims)).reason().code(), "token_malformed");
         }
     }
 

@@ -5,16 +5,17 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
-use super::claims::{self, Times};
+use super::claims::Times;
 use super::error::TokenError;
 use super::key::KeyFingerprint;
 use super::verifier::Verifier;
+use crate::claims::Claims;
 use crate::time::UnixNanos;
 
 /// A token whose signature and claims a [`Verifier`] has accepted. There is no other way to make one.
 #[derive(Clone)]
 pub struct VerifiedToken {
-    claims: Map<String, Value>,
+    claims: Claims,
     times: Times,
     algorithm: Algorithm,
     key_fingerprint: KeyFingerprint,
@@ -28,39 +29,22 @@ impl VerifiedToken {
         algorithm: Algorithm,
         key_fingerprint: KeyFingerprint,
     ) -> Self {
-        Self { claims, times, algorithm, key_fingerprint }
+        Self { claims: Claims::new(claims), times, algorithm, key_fingerprint }
     }
 
     /// All claims, as the token holds them.
-    pub fn claims(&self) -> &Map<String, Value> {
+    pub fn claims(&self) -> &Claims {
         &self.claims
-    }
-
-    /// The claim `path`: a name, or names joined with dots that lead into nested objects. An exact name goes first, so
-    /// that names with dots in them, such as URLs, can be said too.
-    pub fn claim(&self, path: &str) -> Option<&Value> {
-        claims::lookup(&self.claims, path)
-    }
-
-    /// `sub`: whom the token speaks of, unique for its issuer.
-    pub fn subject(&self) -> Option<&str> {
-        self.text("sub")
     }
 
     /// `iss`: who issued it.
     pub fn issuer(&self) -> Option<&str> {
-        self.text("iss")
+        self.claims.text("iss")
     }
 
     /// `jti`: the token's own name, unique for its issuer.
     pub fn token_id(&self) -> Option<&str> {
-        self.text("jti")
-    }
-
-    /// The words of `scope`, or of `scp` where there is no `scope`; a string is split at spaces, an array's elements are
-    /// words as they stand.
-    pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        claims::scopes(&self.claims)
+        self.claims.text("jti")
     }
 
     /// `exp`, without leeway. Before 1970 reads as 1970, past 2554 as 2554.
@@ -94,10 +78,6 @@ impl VerifiedToken {
     /// [`TokenError::Expired`], [`TokenError::NotYetValid`] (the clock stepped back), [`TokenError::TooOld`] and the like.
     pub fn still_valid(&self, verifier: &Verifier, now: UnixNanos) -> Result<(), TokenError> {
         verifier.check_times(&self.times, now)
-    }
-
-    fn text(&self, claim: &str) -> Option<&str> {
-        self.claims.get(claim).and_then(Value::as_str)
     }
 }
 

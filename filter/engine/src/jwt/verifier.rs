@@ -163,7 +163,7 @@ impl Verifier {
             claims::string(claims, "client_id")?;
         }
         for claim in &self.required_claims {
-            match claims::lookup(claims, claim) {
+            match crate::claims::lookup(claims, claim) {
                 None | Some(serde_json::Value::Null) => return Err(missing(claim)),
                 Some(_) => {}
             }

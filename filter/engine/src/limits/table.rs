@@ -91,24 +91,23 @@ impl Demand<'_> {
     pub(super) fn decide<S: SharedStore + ?Sized>(&self, store: &S, now: UnixNanos) -> Result<Decided, Denied> {
         let id = Fingerprint::new(&self.table.seed, &[&[OWN, self.algorithm.tag()], self.descriptor]);
         let slot = Slot::Bucket(id.bucket(self.table.buckets));
-        let until = match self.decide_at(store, slot, id, false, now)? {
-            Found::Decided(decided) => return Ok(decided),
-            Found::Full { until } => until,
+        let until = match self.decide_at(store, slot, id, now) {
+            Ok(decided) => return Ok(decided),
+            Err(Unplaced::Denied(reason)) => return Err(Denied::because(reason)),
+            Err(Unplaced::Full { until }) => until,
         };
+        let full = |until: UnixNanos| Reason::TableFull { retry_after: until.since(now) };
         match self.table.overflow {
             Overflow::Allow => Ok(Decided::uncounted()),
-            Overflow::Deny => {
-                Err(Denied { reason: Reason::TableFull { retry_after: until.since(now) }, overflowed: true })
-            }
+            Overflow::Deny => Err(Denied { reason: full(until), overflowed: true }),
             Overflow::SharedBucket => {
                 // Each quota has its own shared counter: a small one must not cut short the debt of a great one.
                 let quota = nanos(self.algorithm.longest_debt()).to_le_bytes();
                 let id = Fingerprint::new(&self.table.seed, &[&[SHARED, self.algorithm.tag()], &quota]);
-                match self.decide_at(store, Slot::Shared, id, true, now)? {
-                    Found::Decided(decided) => Ok(decided),
-                    Found::Full { until } => {
-                        Err(Denied { reason: Reason::TableFull { retry_after: until.since(now) }, overflowed: true })
-                    }
+                match self.decide_at(store, Slot::Shared, id, now) {
+                    Ok(decided) => Ok(Decided { overflowed: true, ..decided }),
+                    Err(Unplaced::Denied(reason)) => Err(Denied { reason, overflowed: true }),
+                    Err(Unplaced::Full { until }) => Err(Denied { reason: full(until), overflowed: true }),
                 }
             }
         }
@@ -119,11 +118,10 @@ impl Demand<'_> {
         store: &S,
         slot: Slot,
         id: Fingerprint,
-        overflowed: bool,
         now: UnixNanos,
-    ) -> Result<Found, Denied> {
+    ) -> Result<Decided, Unplaced> {
         let key = self.table.key(slot);
-        let mut read = Read::from_store(store, &key).map_err(Denied::because)?;
+        let mut read = Read::from_store(store, &key)?;
         let (index, counter) = match read.bucket.place(id, now) {
             Place::Held(index, counter) => (index, counter),
             Place::Reusable(index) => (index, Counter::default()),
@@ -133,19 +131,15 @@ impl Demand<'_> {
                     // If another worker was faster, the next request that finds the bucket full does it.
                     read.write_back(store, &key)?;
                 }
-                return Ok(Found::Full { until: until.min(back_to.plus(GRACE)) });
+                return Err(Unplaced::Full { until: until.min(back_to.plus(GRACE)) });
             }
         };
         match self.algorithm.take(counter, self.cost, now) {
             Ok(Taken { counter, spent, standing }) => {
                 read.bucket.put(index, id, counter);
                 let charge = Charge { slot, id, algorithm: self.algorithm, spent };
-                Ok(Found::Decided(Decided {
-                    write: Some((key, read)),
-                    charge: Some(charge),
-                    standing: Some(standing),
-                    overflowed,
-                }))
+                let write = Some((key, read));
+                Ok(Decided { write, charge: Some(charge), standing: Some(standing), overflowed: false })
             }
             Err(refused) => {
                 if let Some(repaired) = refused.repaired {
@@ -153,7 +147,7 @@ impl Demand<'_> {
                     read.bucket.put(index, id, repaired);
                     read.write_back(store, &key)?;
                 }
-                Err(Denied { reason: Reason::Limit(refused), overflowed })
+                Err(Unplaced::Denied(Reason::Limit(refused)))
             }
         }
     }
@@ -241,7 +235,7 @@ impl std::fmt::Display for Reason {
 
 impl std::error::Error for Reason {}
 
-/// What one admitted demand charged, and where: 112 bytes to keep with the request while a refund is possible.
+/// What one admitted demand charged, and where: kept with the request while a refund is possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Charge {
     slot: Slot,
@@ -382,9 +376,25 @@ impl Decided {
     }
 }
 
-enum Found {
-    Decided(Decided),
-    Full { until: UnixNanos },
+/// Why a bucket admitted nothing.
+enum Unplaced {
+    /// The client has no entry, and all entries are busy until then at least.
+    Full {
+        until: UnixNanos,
+    },
+    Denied(Reason),
+}
+
+impl From<Reason> for Unplaced {
+    fn from(reason: Reason) -> Self {
+        Self::Denied(reason)
+    }
+}
+
+impl From<StoreUnavailable> for Unplaced {
+    fn from(error: StoreUnavailable) -> Self {
+        Self::Denied(error.into())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use super::conditions::{HostPattern, MethodBits};
 use super::pattern::PathPattern;
 use super::rule_match::{Match, PathCondition};
 use super::trie::{Search, SegmentMap, Trie};
+use crate::answer::Reason;
 use crate::http::{Method, RequestHead, RequestPath};
 
 /// Finds the first of many rules that a request meets.
@@ -63,9 +64,9 @@ pub struct RepeatedHeader {
 }
 
 impl RepeatedHeader {
-    /// The stable reason code; the status is 400.
-    pub fn reason(&self) -> &'static str {
-        "header_repeated"
+    /// The reason that logs, counters and the client get.
+    pub fn reason(&self) -> Reason {
+        Reason::HeaderRepeated
     }
 }
 

@@ -55,10 +55,10 @@ fn a_regular_expression_wins_only_in_its_turn() {
 #[test]
 fn captures_come_with_the_rule() {
     let index = RuleIndex::new(vec![on("/users/{id}/orders/{order}")]);
-    let path = RequestPath::parse(b"/users/al%40ce/orders/a%20b").unwrap();
+    let path = RequestPath::parse(b"/users/al%69ce/orders/a%20b").unwrap();
     let found = index.find(&head("GET", "h", &[]), &path).unwrap().unwrap();
-    assert_eq!(found.capture("id").as_deref(), Some("al@ce"));
-    assert_eq!(found.captures().collect::<Vec<_>>(), [("id", "al@ce".into()), ("order", "a b".into())]);
+    assert_eq!(found.capture("id").as_deref(), Some("alice"));
+    assert_eq!(found.captures().collect::<Vec<_>>(), [("id", "alice".into()), ("order", "a b".into())]);
     assert_eq!(found.capture("none"), None);
 }
 

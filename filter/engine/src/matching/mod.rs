@@ -8,10 +8,12 @@ pub mod conditions;
 pub mod index;
 pub mod lint;
 pub mod pattern;
+pub mod pattern_error;
 pub mod rule_match;
 mod trie;
 
 pub use conditions::{HeaderCondition, HostPattern, PathRegex};
 pub use index::{Found, RepeatedHeader, RuleIndex};
-pub use pattern::{PathPattern, PatternError};
+pub use pattern::PathPattern;
+pub use pattern_error::PatternError;
 pub use rule_match::{Match, PathCondition};

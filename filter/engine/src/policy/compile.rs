@@ -14,7 +14,8 @@ use crate::matching::{Match, RuleIndex};
 use crate::scopes::Scopes;
 use crate::strict_json;
 
-use super::{Environment, HeaderRules, Limit, Policy, Provider, Rule, Who};
+use super::provider::Surroundings;
+use super::{Environment, HeaderRules, Limit, Policy, Provider, Required, Rule, Who};
 
 /// How deeply a configuration may nest.
 const MAX_DEPTH: usize = 32;
@@ -92,7 +93,9 @@ impl<'a> Compiler<'a> {
         let mut key_set_sources = Vec::new();
         let mut providers = Vec::new();
         for (name, section) in &config.providers {
-            providers.push(Provider::compile(name, section, environment, &mut key_set_sources, self.problems));
+            let mut around =
+                Surroundings { environment, key_sets: &mut key_set_sources, problems: &mut *self.problems };
+            providers.push(Provider::compile(name, section, &mut around));
         }
         let limits: Vec<Option<Limit>> = config
             .limits
@@ -293,7 +296,7 @@ impl<'a> Compiler<'a> {
             (Some(Allow::Nobody), _) => Some(Who::Nobody),
             (None, Some(require)) => {
                 let mut found = Vec::new();
-                for name in &require.any {
+                for name in &require.providers {
                     match self.provider_names.get(name.as_str()) {
                         Some(index) => found.push(*index),
                         None => {
@@ -302,7 +305,7 @@ impl<'a> Compiler<'a> {
                         }
                     }
                 }
-                Some(Who::VouchedFor(found))
+                Some(Who::VouchedFor(Required { providers: found, all: require.all, optional: require.optional }))
             }
             (None, None) => {
                 self.problems.add_with_hint(

@@ -18,8 +18,8 @@ use crate::key_sets::KeySetSource;
 use crate::matching::RuleIndex;
 
 pub use limit::{KeyPart, Limit, LimitKey, Overflow};
-pub use provider::{KeySource, Provider};
-pub use rule::{HeaderRules, Rule, Who};
+pub use provider::{CertificateRule, Client, JwtProvider, KeySource, Provider, ProviderKind, VerifiedCertificate};
+pub use rule::{HeaderRules, Required, Rule, Who};
 
 /// Looks up a variable of the VM's environment, where secrets come from.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;

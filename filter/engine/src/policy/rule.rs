@@ -29,8 +29,19 @@ pub enum Who {
     Everybody,
     /// Nobody.
     Nobody,
-    /// Whoever one of these providers vouches for, by index.
-    VouchedFor(Vec<usize>),
+    /// Whoever providers vouch for.
+    VouchedFor(Required),
+}
+
+/// Whose word a rule needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Required {
+    /// The providers, by index.
+    pub providers: Vec<usize>,
+    /// Whether all of them must vouch for the caller, or one suffices.
+    pub all: bool,
+    /// Whether a request without any credential passes too.
+    pub optional: bool,
 }
 
 /// Rules about request headers; all names lower-case.
