@@ -6,6 +6,7 @@
 //! What is started is stopped when its handle is dropped, and at the latest when the process ends.
 #![forbid(unsafe_code)]
 
+pub mod cases;
 pub mod client;
 pub mod config;
 pub mod envoy;

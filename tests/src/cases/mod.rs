@@ -1,0 +1,219 @@
+//! The corpus of `tests/cases`: one file states one fact as configuration, requests and decisions.
+//!
+//! `tests/cases/README.md` documents the format. [`parse`] reads it and knows nothing of who decides; [`template`] mints the
+//! tokens that it asks for; [`run`] lets the engine decide; [`check`] compares what was decided with what is written, and
+//! takes it from any other gateway too.
+
+pub mod check;
+pub mod host;
+pub mod keyring;
+pub mod parse;
+pub mod run;
+pub mod template;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// One file of the corpus.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// Where it was read.
+    pub file: PathBuf,
+    /// The fact that it states, in words.
+    pub fact: String,
+    /// The filter's configuration, as YAML with templates.
+    pub config: String,
+    /// What holds beside configuration and requests.
+    pub facts: Facts,
+    /// What happens, in order, on one engine.
+    pub steps: Vec<Step>,
+    /// The problems of a configuration that is refused, line by line; `None` if it is to be accepted.
+    pub problems: Option<Vec<String>>,
+    /// The line where `problems` begin.
+    pub problems_line: usize,
+}
+
+/// What the proxy knows and does beside the requests.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// The policy that the matched route's metadata names.
+    pub route_policy: Option<String>,
+    /// No tick has come before the first request, so no key set is there yet.
+    pub cold_start: bool,
+    /// The host's shared data cannot be used.
+    pub store_fails: bool,
+    /// The time of the first request, in seconds since 1970.
+    pub now: Option<u64>,
+    /// Variables of the VM's environment.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// From now on the provider's key set endpoint answers so.
+    KeySet {
+        /// The provider's name in the configuration.
+        provider: String,
+        /// Its answer.
+        answer: KeySetAnswer,
+    },
+    /// A request comes and is decided.
+    Exchange {
+        /// The request.
+        request: Request,
+        /// What is expected.
+        decision: Decision,
+    },
+    /// The oldest request that still waits is looked at again.
+    Later {
+        /// So long after the step before.
+        after: Duration,
+        /// What is expected.
+        decision: Decision,
+    },
+}
+
+/// How a key set endpoint answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySetAnswer {
+    /// Status, header lines and body (with templates).
+    Answer {
+        /// HTTP status.
+        status: u16,
+        /// Header lines.
+        headers: Vec<(String, String)>,
+        /// The body.
+        body: String,
+    },
+    /// The connection is refused.
+    Down,
+    /// Nothing comes until the time is up.
+    Hanging,
+}
+
+/// A request, with templates in its target and values.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Its first line in the file.
+    pub line: usize,
+    /// How long after the step before it comes.
+    pub after: Duration,
+    /// How many times it comes, each with the same decision; `{{n}}` counts from 1.
+    pub times: u64,
+    /// The client's address, if another one than that of the facts.
+    pub address: Option<IpAddr>,
+    /// The route's policy, if another one than that of the facts.
+    pub route_policy: Option<String>,
+    /// The method.
+    pub method: String,
+    /// The target.
+    pub target: String,
+    /// Header lines; a pseudo-header replaces the one that the runner would send.
+    pub headers: Vec<(String, String)>,
+    /// Headers that the runner would send and must not.
+    pub without: Vec<String>,
+}
+
+/// What is expected of a request.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// Its first line in the file.
+    pub line: usize,
+    /// Whether the request is held back before it is decided.
+    pub held: bool,
+    /// Reasons that are recorded while the request goes on, in order.
+    pub monitored: Vec<String>,
+    /// How it ends.
+    pub verdict: Verdict,
+    /// What else is looked at.
+    pub assertions: Vec<Assertion>,
+}
+
+/// How a request ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on to the service.
+    Allow,
+    /// It is answered.
+    Deny {
+        /// HTTP status.
+        status: u16,
+        /// Reason code.
+        reason: String,
+    },
+    /// It still waits.
+    Hold,
+}
+
+/// One more thing to look at.
+#[derive(Debug, Clone)]
+pub struct Assertion {
+    /// Its line in the file.
+    pub line: usize,
+    /// What is looked at.
+    pub about: About,
+}
+
+/// What an assertion looks at. Values have templates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// The answer has the header with this value, and once.
+    Answer(String, String),
+    /// The answer lacks the header.
+    AnswerLacks(String),
+    /// The answer's body contains this text.
+    Body(String),
+    /// The service gets the request header with this value, and once.
+    Forwarded(String, String),
+    /// The service does not get the request header.
+    NotForwarded(String),
+    /// The client gets the response header with this value.
+    Response(String, String),
+    /// The client does not get the response header.
+    NoResponse(String),
+    /// One of the log lines contains this text.
+    Log(String),
+    /// No log line contains this text.
+    NoLog(String),
+}
+
+/// Reads every case below `directory`, in the order of their paths.
+///
+/// # Errors
+/// What cannot be read, with its line.
+pub fn load_all(directory: &Path) -> Result<Vec<Case>> {
+    let mut files = Vec::new();
+    collect(directory, &mut files)?;
+    files.sort();
+    files.iter().map(|file| load(file, &directory.join("configs"))).collect()
+}
+
+/// Reads one case; the shared configurations stand in `configs`.
+///
+/// # Errors
+/// What cannot be read, with its line.
+pub fn load(file: &Path, configs: &Path) -> Result<Case> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let shared = |name: &str| std::fs::read_to_string(configs.join(name)).ok();
+    parse::parse(file, &text, &shared)
+}
+
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = std::fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "case") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}

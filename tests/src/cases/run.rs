@@ -1,0 +1,450 @@
+//! Lets the engine decide a case, driven as the filter drives it: start, ticks, fetches, held requests judged again.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use portcullis_engine::ports::memory::MemoryStore;
+use portcullis_engine::ports::{
+    Attributes, Expected, Ports, SharedStore, SoftwareOnly, StoreUnavailable, Version, WriteOutcome,
+};
+use portcullis_engine::time::UnixNanos;
+use portcullis_engine::{Actions, Engine, Fetch, FetchId, FetchResult, HeaderChange, RequestId, Seed, Step as Verdict};
+use serde_json::{Value, json};
+
+use super::check::{self, End, Failure, Seen};
+use super::host;
+use super::template::Template;
+use super::{Case, Decision, Facts, KeySetAnswer, Request, Step, Verdict as Wanted};
+
+/// 2027-01-15T08:00:00Z: any time does, as long as all files mean the same.
+const NOW: u64 = 1_800_000_000;
+/// The longest that a held request is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Runs `case` and compares; every difference is a failure.
+///
+/// # Errors
+/// The case itself cannot be run: a template or its YAML.
+pub fn run(case: &Case) -> Result<Vec<Failure>> {
+    let mut template = Template::at(case.facts.now.unwrap_or(NOW));
+    let configuration = configuration(case, &mut template)?;
+    let failure = |line: usize, what: String| Failure { file: case.file.clone(), line, what };
+    let mut gateway = match (Gateway::start(case, &configuration)?, &case.problems) {
+        (Ok(gateway), None) => gateway,
+        (Err(seen), Some(expected)) => {
+            let expected: Vec<String> = expected.iter().map(|line| template.fill(line)).collect::<Result<_>>()?;
+            return Ok(problem_differences(&expected, &seen)
+                .into_iter()
+                .map(|what| failure(case.problems_line, what))
+                .collect());
+        }
+        (Ok(_), Some(_)) => return Ok(vec![failure(case.problems_line, "the configuration is accepted".to_owned())]),
+        (Err(seen), None) => {
+            let what = format!("the configuration is refused:\n    {}", seen.join("\n    "));
+            return Ok(vec![failure(1, what)]);
+        }
+    };
+    let mut failures = Vec::new();
+    gateway.play(case, &mut template, &mut |_, decision, seen, template| {
+        for (line, what) in check::differences(decision, &seen, template)? {
+            failures.push(failure(line, what));
+        }
+        Ok(())
+    })?;
+    Ok(failures)
+}
+
+/// Runs `case` under `mode: monitor`: whatever it refuses goes on and is recorded, except a head that cannot be read.
+///
+/// # Errors
+/// The case itself cannot be run: a template or its YAML.
+pub fn run_monitored(case: &Case) -> Result<Vec<Failure>> {
+    let mut template = Template::at(case.facts.now.unwrap_or(NOW));
+    let mut configuration = configuration(case, &mut template)?;
+    if let Some(members) = configuration.as_object_mut() {
+        members.insert("mode".to_owned(), json!("monitor"));
+    }
+    let Ok(mut gateway) = Gateway::start(case, &configuration)? else { return Ok(Vec::new()) };
+    let mut failures = Vec::new();
+    gateway.play(case, &mut template, &mut |_, decision, seen, _| {
+        let mut complain = |what: String| {
+            failures.push(Failure {
+                file: case.file.clone(),
+                line: decision.line,
+                what: format!("monitor mode: {what}"),
+            });
+        };
+        let monitored = seen.audited("request_monitored");
+        match (&decision.verdict, &seen.end) {
+            (_, End::Waiting) | (Wanted::Allow | Wanted::Hold, End::Passed { .. }) => {}
+            (Wanted::Deny { reason, .. }, End::Passed { .. }) => {
+                if !monitored.contains(reason) {
+                    complain(format!("expected {reason} to be recorded, saw {monitored:?}"));
+                }
+            }
+            (Wanted::Deny { reason, .. }, End::Answered { .. }) if UNREADABLE.contains(&reason.as_str()) => {}
+            (_, End::Answered { .. }) => complain(format!("expected the request to go on, saw {}", seen.summary())),
+        }
+        Ok(())
+    })?;
+    Ok(failures)
+}
+
+/// Refused in monitor mode too: nobody can say what such a head would mean to the service.
+const UNREADABLE: &[&str] =
+    &["request_malformed", "header_malformed", "header_repeated", "authority_malformed", "host_mismatch"];
+
+/// The case's configuration with its templates filled in.
+fn configuration(case: &Case, template: &mut Template) -> Result<Value> {
+    let text = template.fill(&case.config)?;
+    serde_norway::from_str(&text).with_context(|| format!("{}: the configuration is not YAML", case.file.display()))
+}
+
+fn problem_differences(expected: &[String], seen: &[String]) -> Vec<String> {
+    if expected == seen {
+        return Vec::new();
+    }
+    let missing = expected.iter().filter(|line| !seen.contains(line)).map(|line| format!("expected: {line}"));
+    let unexpected = seen.iter().filter(|line| !expected.contains(line)).map(|line| format!("saw:      {line}"));
+    let differences: Vec<String> = missing.chain(unexpected).collect();
+    match differences.as_slice() {
+        [] => vec![format!("the problems come in another order:\n    {}", seen.join("\n    "))],
+        lines => vec![format!("other problems:\n    {}", lines.join("\n    "))],
+    }
+}
+
+/// The engine with the world around it.
+struct Gateway {
+    engine: Engine,
+    store: Store,
+    now: UnixNanos,
+    next_tick: UnixNanos,
+    /// Fetches under way, with the time of their answer.
+    fetches: Vec<(UnixNanos, FetchId, FetchResult)>,
+    answers: BTreeMap<String, KeySetAnswer>,
+    /// The provider that a cluster and path belong to.
+    places: HashMap<(String, String), String>,
+    requests: HashMap<RequestId, Known>,
+    waiting: VecDeque<RequestId>,
+    decided: HashMap<RequestId, Verdict>,
+    last_id: u64,
+    log: Vec<String>,
+}
+
+/// What the proxy knows of a request.
+#[derive(Debug, Clone)]
+struct Known {
+    lines: Vec<(Vec<u8>, Vec<u8>)>,
+    address: Option<IpAddr>,
+    route_policy: Option<String>,
+}
+
+impl Attributes for Known {
+    fn source_address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    fn route_policy(&self) -> Option<Vec<u8>> {
+        self.route_policy.as_ref().map(|policy| policy.as_bytes().to_vec())
+    }
+}
+
+/// Shared data that works, or does not.
+enum Store {
+    Works(MemoryStore),
+    Fails,
+}
+
+impl SharedStore for Store {
+    fn get(&self, key: &str) -> Result<Option<(Vec<u8>, Version)>, StoreUnavailable> {
+        match self {
+            Self::Works(store) => store.get(key),
+            Self::Fails => Err(StoreUnavailable),
+        }
+    }
+
+    fn compare_and_set(&self, key: &str, value: &[u8], expected: Expected) -> Result<WriteOutcome, StoreUnavailable> {
+        match self {
+            Self::Works(store) => store.compare_and_set(key, value, expected),
+            Self::Fails => Err(StoreUnavailable),
+        }
+    }
+}
+
+/// Takes each decision with what was seen.
+type Judge<'j> = &'j mut dyn FnMut(&Request, &Decision, Seen, &mut Template) -> Result<()>;
+
+impl Gateway {
+    /// Starts the engine; the inner error holds the problems of the configuration.
+    fn start(case: &Case, configuration: &Value) -> Result<Result<Self, Vec<String>>> {
+        let environment = case.facts.environment.clone();
+        let secrets = move |name: &str| {
+            let text = environment.get(name)?;
+            Template::default().fill(text).ok()
+        };
+        let mut engine = match Engine::new(&host::protobuf_struct(configuration), &secrets, Seed([7; 32])) {
+            Ok(engine) => engine,
+            Err(problems) => return Ok(Err(problems.iter().map(ToString::to_string).collect())),
+        };
+        let store = if case.facts.store_fails { Store::Fails } else { Store::Works(MemoryStore::default()) };
+        let first_request = UnixNanos::from_secs(case.facts.now.unwrap_or(NOW));
+        let warm_up = if case.facts.cold_start { 0 } else { 1 };
+        let now = UnixNanos::from_secs(first_request.as_secs().saturating_sub(warm_up));
+        let next_tick = now.plus(engine.on_start(&store, now));
+        Ok(Ok(Self {
+            engine,
+            store,
+            now,
+            next_tick,
+            fetches: Vec::new(),
+            answers: BTreeMap::new(),
+            places: places(configuration),
+            requests: HashMap::new(),
+            waiting: VecDeque::new(),
+            decided: HashMap::new(),
+            last_id: 0,
+            log: Vec::new(),
+        }))
+    }
+
+    fn play(&mut self, case: &Case, template: &mut Template, judge: Judge<'_>) -> Result<()> {
+        let mut is_warm = case.facts.cold_start;
+        for step in &case.steps {
+            if !is_warm && !matches!(step, Step::KeySet { .. }) {
+                is_warm = true;
+                self.advance(Duration::from_secs(1));
+            }
+            template.now = self.now.as_secs();
+            match step {
+                Step::KeySet { provider, answer } => {
+                    if !self.places.values().any(|known| known == provider) {
+                        return Err(anyhow!("{}: no provider {provider:?} has a cluster", case.file.display()));
+                    }
+                    self.answers.insert(provider.clone(), filled(answer, template)?);
+                }
+                Step::Exchange { request, decision } => {
+                    for n in 1..=request.times {
+                        template.n = n;
+                        self.advance(request.after);
+                        template.now = self.now.as_secs();
+                        let seen = self.exchange(request, decision, &case.facts, template)?;
+                        judge(request, decision, seen, template)?;
+                    }
+                }
+                Step::Later { after, decision } => {
+                    self.advance(*after);
+                    let id = self.waiting.pop_front().ok_or_else(|| anyhow!("line {}: nobody waits", decision.line))?;
+                    let end = self.end_of(id);
+                    if matches!(end, End::Waiting) {
+                        self.waiting.push_front(id);
+                    }
+                    // Others may have been decided at the same time.
+                    let own = format!("\"http.request.id\":\"case-{}\"", id.0);
+                    let log = std::mem::take(&mut self.log).into_iter();
+                    let log = log.filter(|line| !line.contains("\"http.request.id\"") || line.contains(&own)).collect();
+                    // Whoever is asked later has been held; a decision need not say so again.
+                    let seen = Seen { held: decision.held, end, log };
+                    let request = Request { line: decision.line, ..blank() };
+                    judge(&request, decision, seen, template)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn exchange(
+        &mut self,
+        request: &Request,
+        decision: &Decision,
+        facts: &Facts,
+        template: &mut Template,
+    ) -> Result<Seen> {
+        self.last_id = self.last_id.saturating_add(1);
+        let id = RequestId(self.last_id);
+        let known = Known {
+            lines: lines(request, self.last_id, template)?,
+            address: request.address.or(facts.address),
+            route_policy: request.route_policy.clone().or_else(|| facts.route_policy.clone()),
+        };
+        self.log.clear();
+        let ports = Ports { store: &self.store, signatures: &SoftwareOnly, attributes: &known };
+        let verdict = self.engine.on_request_head(id, host::header_map(&known.lines), ports, self.now);
+        self.requests.insert(id, known);
+        let held = verdict == Verdict::Hold;
+        if held {
+            self.next_tick = self.now.plus(self.engine.next_tick(self.now));
+        } else {
+            self.decided.insert(id, verdict);
+        }
+        if held && decision.verdict != Wanted::Hold {
+            let deadline = self.now.plus(PATIENCE);
+            while !self.decided.contains_key(&id) && self.now < deadline {
+                self.advance(Duration::from_millis(10));
+            }
+        } else if held {
+            self.waiting.push_back(id);
+        }
+        self.log.extend(self.engine.take_log());
+        let end = self.end_of(id);
+        Ok(Seen { held, end, log: std::mem::take(&mut self.log) })
+    }
+
+    fn end_of(&mut self, id: RequestId) -> End {
+        let known = self.requests.get(&id).map(|known| known.lines.as_slice()).unwrap_or_default();
+        match self.decided.remove(&id) {
+            None | Some(Verdict::Hold) => End::Waiting,
+            Some(Verdict::Deny(answer)) => End::Answered {
+                status: answer.status,
+                headers: answer.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+                body: answer.body,
+            },
+            Some(Verdict::Continue(passage)) => {
+                let status = [(b":status".to_vec(), b"200".to_vec())];
+                End::Passed {
+                    forwarded: changed(known, &passage.request),
+                    response: changed(&status, &passage.response),
+                }
+            }
+        }
+    }
+
+    /// Lets time pass: ticks and answers come when they are due.
+    fn advance(&mut self, span: Duration) {
+        let end = self.now.plus(span);
+        loop {
+            let answer = self.fetches.iter().map(|(due, ..)| *due).min();
+            let next = answer.map_or(self.next_tick, |due| due.min(self.next_tick));
+            if next > end {
+                break;
+            }
+            self.now = next.max(self.now);
+            let due = self.fetches.iter().position(|(due, ..)| *due <= self.now);
+            let nobody = Known { lines: Vec::new(), address: None, route_policy: None };
+            let ports = Ports { store: &self.store, signatures: &SoftwareOnly, attributes: &nobody };
+            let actions = match due {
+                Some(index) => {
+                    let (_, id, result) = self.fetches.swap_remove(index);
+                    self.engine.on_fetch_result(id, result, ports, self.now)
+                }
+                None => self.engine.on_tick(ports, self.now),
+            };
+            self.carry_out(actions);
+        }
+        self.now = end;
+    }
+
+    fn carry_out(&mut self, actions: Actions) {
+        for fetch in &actions.fetches {
+            let (delay, result) = self.answer(fetch);
+            self.fetches.push((self.now.plus(delay), fetch.id, result));
+        }
+        for id in actions.resume {
+            let Some(known) = self.requests.get(&id) else { continue };
+            let ports = Ports { store: &self.store, signatures: &SoftwareOnly, attributes: known };
+            match self.engine.resume(id, ports, self.now) {
+                None | Some(Verdict::Hold) => {}
+                Some(verdict) => {
+                    self.decided.insert(id, verdict);
+                }
+            }
+        }
+        self.log.extend(self.engine.take_log());
+        self.next_tick = self.now.plus(actions.next_tick.max(Duration::from_millis(1)));
+    }
+
+    /// What the key set endpoint says, and how long it takes.
+    fn answer(&self, fetch: &Fetch) -> (Duration, FetchResult) {
+        let place = (fetch.cluster.clone(), fetch.path.clone());
+        match self.places.get(&place).and_then(|provider| self.answers.get(provider)) {
+            None | Some(KeySetAnswer::Down) => (Duration::ZERO, FetchResult::NoAnswer),
+            Some(KeySetAnswer::Hanging) => (fetch.timeout, FetchResult::NoAnswer),
+            Some(KeySetAnswer::Answer { status, headers, body }) => {
+                let mut lines = vec![(b":status".to_vec(), status.to_string().into_bytes())];
+                lines.extend(
+                    headers.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes())),
+                );
+                let body = body.clone().into_bytes();
+                let max = self.engine.max_fetch_bytes().saturating_add(1);
+                let body = body.into_iter().take(max).collect();
+                (Duration::ZERO, FetchResult::Answer { headers: host::header_map(&lines), body })
+            }
+        }
+    }
+}
+
+/// The cluster and path of every provider with a remote key set.
+fn places(configuration: &Value) -> HashMap<(String, String), String> {
+    let providers = configuration.get("providers").and_then(Value::as_object).into_iter().flatten();
+    providers
+        .filter_map(|(name, provider)| {
+            let jwks = provider.get("jwks")?;
+            let text = |member: &str| jwks.get(member).and_then(Value::as_str).map(str::to_owned);
+            Some(((text("cluster")?, text("path")?), name.clone()))
+        })
+        .collect()
+}
+
+fn filled(answer: &KeySetAnswer, template: &mut Template) -> Result<KeySetAnswer> {
+    Ok(match answer {
+        KeySetAnswer::Answer { status, headers, body } => {
+            KeySetAnswer::Answer { status: *status, headers: headers.clone(), body: template.fill(body)? }
+        }
+        other => other.clone(),
+    })
+}
+
+fn blank() -> Request {
+    Request {
+        line: 0,
+        after: Duration::ZERO,
+        times: 1,
+        address: None,
+        route_policy: None,
+        method: String::new(),
+        target: String::new(),
+        headers: Vec::new(),
+        without: Vec::new(),
+    }
+}
+
+/// The request's header map as the proxy has it: pseudo-headers, request id, then what the case names.
+fn lines(request: &Request, id: u64, template: &mut Template) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut lines = vec![
+        (":authority".to_owned(), b"api.example".to_vec()),
+        (":method".to_owned(), request.method.clone().into_bytes()),
+        (":path".to_owned(), template.bytes(&request.target)?),
+        (":scheme".to_owned(), b"https".to_vec()),
+        ("x-request-id".to_owned(), format!("case-{id}").into_bytes()),
+    ];
+    lines.retain(|(name, _)| !request.without.contains(name));
+    // The first line under such a name replaces the runner's; a second one is a repetition.
+    let mut replaced: Vec<&str> = Vec::new();
+    let mut own = Vec::new();
+    for (name, value) in &request.headers {
+        let value = template.bytes(value)?;
+        match lines.iter_mut().find(|(known, _)| known == name && !replaced.contains(&name.as_str())) {
+            Some(line) => {
+                line.1 = value;
+                replaced.push(name);
+            }
+            None => own.push((template.bytes(name)?, value)),
+        }
+    }
+    Ok(lines.into_iter().map(|(name, value)| (name.into_bytes(), value)).chain(own).collect())
+}
+
+/// `lines` after `changes`, as text.
+fn changed(lines: &[(Vec<u8>, Vec<u8>)], changes: &[HeaderChange]) -> Vec<(String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut lines: Vec<(String, String)> = lines.iter().map(|(name, value)| (text(name), text(value))).collect();
+    for change in changes {
+        let (HeaderChange::Remove(name) | HeaderChange::Set(name, _)) = change;
+        lines.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        if let HeaderChange::Set(name, value) = change {
+            lines.push((name.clone(), text(value)));
+        }
+    }
+    lines
+}
