@@ -10,6 +10,7 @@ mod envoy;
 mod es384;
 mod file;
 mod keys;
+mod schema;
 mod style;
 mod token;
 
@@ -29,6 +30,7 @@ struct Arguments {
 enum Command {
     Check(check::Arguments),
     Keys(keys::Arguments),
+    Schema(schema::Arguments),
     Token(token::Arguments),
 }
 
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Check(arguments) => check::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Schema(arguments) => schema::run(&arguments),
         Command::Token(arguments) => token::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match outcome {
