@@ -28,6 +28,6 @@ pub mod time;
 mod token_cache;
 mod walk;
 
-pub use counters::CounterId;
+pub use counters::{COUNTERS, CounterFamily, CounterId};
 pub use engine::{Actions, Engine, FetchResult, HeaderChange, Passage, Seed, Step};
 pub use key_sets::{Fetch, FetchId, RequestId};

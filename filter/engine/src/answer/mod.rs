@@ -4,4 +4,4 @@ mod denial;
 mod reason;
 
 pub use denial::{Answer, Denial};
-pub use reason::Reason;
+pub use reason::{BearerError, Reason};
