@@ -5,7 +5,7 @@ use portcullis_engine::config::schema::Mode;
 use portcullis_engine::http::Method;
 use portcullis_engine::jwt::{Algorithm, AlgorithmSet};
 use portcullis_engine::matching::{Match, PathCondition, PathPattern, lint};
-use portcullis_engine::policy::{KeySource, Policy, Provider, Rule, Who};
+use portcullis_engine::policy::{JwtProvider, KeySource, Policy, Provider, ProviderKind, Rule, Who};
 use serde_json::Value;
 
 use super::finding::{Notes, Severity};
@@ -110,10 +110,26 @@ fn rest_of(path: &str) -> String {
 
 fn check_provider(index: usize, provider: &Provider, policy: &Policy, document: &Value, notes: &mut Notes<'_>) {
     let path = member_path("providers", &provider.name);
+    if let ProviderKind::Jwt(jwt) = &provider.kind {
+        check_tokens(&path, jwt, notes);
+    }
+    let written = document.pointer(&format!("/providers/{}", provider.name));
+    let places = written.and_then(|written| written.get("token_from")).and_then(Value::as_array);
+    if let Some(place) = places.and_then(|places| places.iter().position(|place| place.get("query").is_some())) {
+        let problem = "tokens in URLs end up in logs and histories (RFC 6750, 2.3)";
+        notes.warn(&format!("{path}.token_from[{place}].query"), problem, "take them from a header or a cookie");
+    }
+    let asked_for = |rule: &Rule| matches!(&rule.who, Who::VouchedFor(required) if required.providers.contains(&index));
+    if !policy.rules.iter().any(asked_for) {
+        notes.warn(&path, "no rule and no policy asks for this provider", "name it in a `require`, or remove it");
+    }
+}
+
+fn check_tokens(path: &str, jwt: &JwtProvider, notes: &mut Notes<'_>) {
     let at = |member: &str| format!("{path}.{member}");
     let secret: AlgorithmSet = [Algorithm::Hs256, Algorithm::Hs384, Algorithm::Hs512].into_iter().collect();
     let (mut symmetric, mut asymmetric) = (Vec::new(), Vec::new());
-    for algorithm in provider.verifier.algorithms.iter() {
+    for algorithm in jwt.verifier.algorithms.iter() {
         if secret.contains(algorithm) { symmetric.push(algorithm.name()) } else { asymmetric.push(algorithm.name()) }
     }
     if let (Some(secret), Some(public)) = (symmetric.first(), asymmetric.first()) {
@@ -122,7 +138,7 @@ fn check_provider(index: usize, provider: &Provider, policy: &Policy, document: 
             format!("{secret} works with a shared secret, {public} with a public key"),
             "give each its own provider: who knows the secret can make tokens, and a public key must never serve as one",
         );
-    } else if let (Some(secret), KeySource::Remote(_)) = (symmetric.first(), &provider.keys) {
+    } else if let (Some(secret), KeySource::Remote(_)) = (symmetric.first(), &jwt.keys) {
         let problem = format!("the secret of {secret} is fetched like a public key set");
         notes.warn(
             &at("jwks.cluster"),
@@ -130,25 +146,15 @@ fn check_provider(index: usize, provider: &Provider, policy: &Policy, document: 
             "who can read it can make tokens: use `env`, or a public-key algorithm",
         );
     }
-    if !provider.verifier.require_expiry {
+    if !jwt.verifier.require_expiry {
         notes.warn(
             &at("claims.require_exp"),
             "a stolen token without `exp` is good for ever",
             "set `max_age`, or require `exp`",
         );
     }
-    let written = document.pointer(&format!("/providers/{}", provider.name));
-    let places = written.and_then(|written| written.get("token_from")).and_then(Value::as_array);
-    if let Some(place) = places.and_then(|places| places.iter().position(|place| place.get("query").is_some())) {
-        let problem = "tokens in URLs end up in logs and histories (RFC 6750, 2.3)";
-        notes.warn(&format!("{path}.token_from[{place}].query"), problem, "take them from a header or a cookie");
-    }
-    let asked_for = |rule: &Rule| matches!(&rule.who, Who::VouchedFor(providers) if providers.contains(&index));
-    if !policy.rules.iter().any(asked_for) {
-        notes.warn(&path, "no rule and no policy asks for this provider", "name it in a `require`, or remove it");
-    }
-    if provider.verifier.issuer.is_none() {
-        notes.warn(&path, "takes tokens of any issuer whose key is in its key set", "set `issuer` (RFC 8725, 3.8)");
+    if jwt.verifier.issuer.is_none() {
+        notes.warn(path, "takes tokens of any issuer whose key is in its key set", "set `issuer` (RFC 8725, 3.8)");
     }
 }
 
