@@ -13,6 +13,7 @@ mod counters;
 mod credentials;
 mod engine;
 mod forward;
+mod generations;
 pub mod http;
 pub mod jwt;
 pub mod key_sets;
