@@ -7,13 +7,16 @@
 
 pub mod answer;
 mod audit;
+pub mod callout;
 pub mod claims;
 pub mod config;
 mod counters;
 mod credentials;
 mod engine;
 mod forward;
+mod generations;
 pub mod http;
+pub mod introspection;
 pub mod jwt;
 pub mod key_sets;
 mod limiter;

@@ -12,7 +12,7 @@
 
 pub mod algorithm;
 mod base64url;
-mod claims;
+pub(crate) mod claims;
 mod der;
 pub mod error;
 #[cfg(test)]
