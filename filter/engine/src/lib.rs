@@ -14,6 +14,7 @@ mod credentials;
 mod engine;
 mod forward;
 pub mod http;
+pub mod internal_token;
 pub mod jwt;
 pub mod key_sets;
 mod limiter;

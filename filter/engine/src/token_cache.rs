@@ -139,8 +139,9 @@ impl Generation {
     }
 }
 
+/// A hash that nobody outside can aim with: for maps whose keys strangers choose.
 #[derive(Debug, Clone, Copy)]
-struct SeededHash((u64, u64));
+pub(crate) struct SeededHash(pub(crate) (u64, u64));
 
 impl BuildHasher for SeededHash {
     type Hasher = SipHasher13;
