@@ -20,6 +20,9 @@ impl KeyRing {
     /// The most keys of a ring: one that signs, and those of other generations.
     pub const MAX_KEYS: usize = 8;
 
+    /// The media type of [`Self::jwks_json`] (RFC 7517, section 8.5.2).
+    pub const JWKS_CONTENT_TYPE: &'static str = "application/jwk-set+json";
+
     /// A ring of keys.
     ///
     /// # Errors

@@ -107,7 +107,7 @@ fn p256(jwk: &Jwk) -> Result<(Material, Point), KeyError> {
     let key = p256::ecdsa::SigningKey::from_slice(&d).map_err(|_| KeyError::PrivateOutOfRange)?;
     let point = key.verifying_key().to_encoded_point(false);
     let (x, y) = point.x().zip(point.y()).ok_or(KeyError::PrivateOutOfRange)?;
-    if jwk.bytes("x")?.as_slice() != x.as_slice() || jwk.bytes("y")?.as_slice() != y.as_slice() {
+    if **jwk.bytes("x")? != **x || **jwk.bytes("y")? != **y {
         return Err(KeyError::PublicMismatch);
     }
     let point = Point::p256(x, y);
@@ -179,8 +179,9 @@ mod tests {
 
     #[test]
     fn es256_signs_as_rfc_6979_a_2_5_does() {
+        let digit = |byte: u8| char::from(byte).to_digit(16).unwrap() as u8;
         let number = |hex: &str| -> Vec<u8> {
-            (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+            hex.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) * 16 + digit(pair[1])).collect()
         };
         let coordinate = |hex: &str| encode(&number(hex));
         let key = read(&json!({
