@@ -20,6 +20,7 @@ pub mod key_sets;
 mod limiter;
 pub mod limits;
 pub mod matching;
+pub mod metadata;
 pub mod policy;
 pub mod ports;
 mod principal;
