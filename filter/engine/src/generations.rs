@@ -126,7 +126,7 @@ impl<K: Hash + Eq, V> Generation<K, V> {
 }
 
 #[derive(Clone, Copy)]
-struct SeededHash((u64, u64));
+pub(crate) struct SeededHash(pub(crate) (u64, u64));
 
 impl BuildHasher for SeededHash {
     type Hasher = SipHasher13;

@@ -16,7 +16,7 @@ pub(crate) mod claims;
 mod der;
 pub mod error;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod jwk;
 pub mod key;
 pub mod key_set;
