@@ -7,6 +7,7 @@
 
 pub mod answer;
 mod audit;
+pub mod callout;
 pub mod claims;
 pub mod config;
 mod counters;
@@ -15,6 +16,7 @@ mod engine;
 mod forward;
 mod generations;
 pub mod http;
+pub mod introspection;
 pub mod jwt;
 pub mod key_sets;
 mod limiter;

@@ -67,9 +67,9 @@ impl<G: Copy> Queue<G> {
         Self { limits, waiting: BTreeMap::new() }
     }
 
-    /// Whether a request that does not wait yet may.
-    pub fn has_room(&self) -> bool {
-        self.waiting.len() < self.limits.max_waiting
+    /// Whether [`Self::push`] would let the request wait.
+    pub fn has_room_for(&self, request: RequestId) -> bool {
+        self.waiting.len() < self.limits.max_waiting || self.waiting.contains_key(&request)
     }
 
     pub fn len(&self) -> usize {
@@ -78,7 +78,7 @@ impl<G: Copy> Queue<G> {
 
     /// Lets a request wait; `false` where no more may. One that waits already waits for the new goal.
     pub fn push(&mut self, request: RequestId, source: usize, goal: G, now: UnixNanos) -> bool {
-        let has_room = self.has_room() || self.waiting.contains_key(&request);
+        let has_room = self.has_room_for(request);
         if has_room {
             self.waiting.insert(request, Waiting { source, goal, since: now });
         }
