@@ -25,8 +25,8 @@ pub(super) struct Circuit {
 enum State {
     /// All questions go through.
     Closed,
-    /// None goes through until then; the next one after that finds out.
-    Paused(UnixNanos),
+    /// None goes through from the one instant to the other; the next one after that finds out.
+    Paused(UnixNanos, UnixNanos),
     /// This question finds out; no other goes through.
     Probing(FetchId),
 }
@@ -44,9 +44,9 @@ impl Circuit {
         match self.state {
             State::Closed => Ok(()),
             State::Probing(_) => Err(MIN_PAUSE),
-            // More than the longest pause ahead: the clock has stepped back.
-            State::Paused(until) if until <= now || until > now.plus(MAX_PAUSE) => Ok(()),
-            State::Paused(until) => {
+            // Before the pause began: the clock has stepped back.
+            State::Paused(since, until) if now < since || until <= now => Ok(()),
+            State::Paused(_, until) => {
                 let left = until.since(now);
                 let up = u64::from(left.subsec_nanos() > 0);
                 Err(Duration::from_secs(left.as_secs().saturating_add(up)).max(MIN_PAUSE))
@@ -54,9 +54,18 @@ impl Circuit {
         }
     }
 
+    /// A tick: after a step back of the clock, the pause begins anew; it does not become as long as the step was.
+    pub fn on_tick(&mut self, now: UnixNanos) {
+        if let State::Paused(since, until) = self.state
+            && now < since
+        {
+            self.state = State::Paused(now, now.plus(until.since(since)));
+        }
+    }
+
     /// A question that was admitted has been sent.
     pub fn sent(&mut self, id: FetchId) {
-        if let State::Paused(_) = self.state {
+        if let State::Paused(..) = self.state {
             self.state = State::Probing(id);
         }
     }
@@ -75,14 +84,14 @@ impl Circuit {
             State::Closed => self.failures >= FAILURES_BEFORE_REFUSAL,
             State::Probing(probe) => probe == id,
             // Those that were under way when the pause began say nothing new.
-            State::Paused(_) => false,
+            State::Paused(..) => false,
         };
         if !opens {
             return None;
         }
         self.pauses = self.pauses.saturating_add(1);
         let pause = until_retry(self.pauses, MAX_PAUSE, chance(self.seed, u64::from(self.failures))).max(MIN_PAUSE);
-        self.state = State::Paused(now.plus(pause));
+        self.state = State::Paused(now, now.plus(pause));
         Some(pause)
     }
 
@@ -156,7 +165,12 @@ mod tests {
 
     #[test]
     fn a_clock_that_steps_back_does_not_prolong_a_pause() {
-        let (circuit, _) = open();
-        assert_eq!(circuit.admit(UnixNanos::from_secs(1)), Ok(()));
+        let (mut circuit, pause) = open();
+        for earlier in [UnixNanos::from_secs(1), UnixNanos(at(0).0 - 1)] {
+            assert_eq!(circuit.admit(earlier), Ok(()));
+        }
+        circuit.on_tick(UnixNanos::from_secs(1));
+        assert!(circuit.admit(UnixNanos::from_secs(1)).is_err());
+        assert_eq!(circuit.admit(UnixNanos::from_secs(1).plus(pause)), Ok(()));
     }
 }

@@ -131,8 +131,9 @@ impl Provider {
         }
     }
 
-    /// The questions that the proxy has lost.
-    pub fn lost(&mut self, now: UnixNanos) -> Vec<FetchId> {
+    /// A tick: the questions that the proxy has lost.
+    pub fn on_tick(&mut self, now: UnixNanos) -> Vec<FetchId> {
+        self.circuit.on_tick(now);
         let limit = self.plan.source.timeout.saturating_add(LOST_SLACK);
         let mut lost = Vec::new();
         for (id, flight) in &mut self.flights {

@@ -169,7 +169,7 @@ impl Introspection {
     pub fn on_tick(&mut self, now: UnixNanos) -> Actions {
         let (mut events, mut ended) = (Vec::new(), BTreeMap::new());
         for provider in &mut self.providers {
-            for id in provider.lost(now) {
+            for id in provider.on_tick(now) {
                 finish(provider, id, FetchOutcome::NoAnswer, now, &mut events, &mut ended);
             }
         }
