@@ -7,7 +7,7 @@ use crate::time::UnixNanos;
 
 /// The registered claims that a decision needs, read once.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Times {
+pub(crate) struct Times {
     pub expires_at: Option<UnixNanos>,
     pub not_before: Option<UnixNanos>,
     pub issued_at: Option<UnixNanos>,

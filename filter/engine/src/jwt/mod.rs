@@ -11,15 +11,16 @@
 //! secret. [`signature::verify`] asks the host's native cryptography where it serves, with the verdict of the software.
 
 pub mod algorithm;
-mod base64url;
+pub(crate) mod base64url;
 mod claims;
 mod der;
 pub mod error;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod jwk;
 pub mod key;
 pub mod key_set;
+pub(crate) mod self_signed;
 pub mod signature;
 mod token;
 mod verified;
