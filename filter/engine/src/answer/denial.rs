@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::reason::{BearerError, Reason};
+use super::challenge::{self, Challenges};
+use super::reason::Reason;
 
 /// A refused request: the reason, and what the answer needs beyond it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct Denial {
     pub scope: Option<String>,
     /// Whole seconds until a retry makes sense (RFC 9110, 10.2.3).
     pub retry_after: Option<u64>,
+    /// The schemes that a challenge offers; RFC 6750's alone unless said otherwise.
+    pub challenges: Challenges,
     /// Further headers of the answer, such as `ratelimit`.
     pub headers: Vec<(&'static str, String)>,
 }
@@ -22,7 +25,14 @@ pub struct Denial {
 impl Denial {
     /// A refusal for `reason`, with a detail for the log.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), scope: None, retry_after: None, headers: Vec::new() }
+        Self {
+            reason,
+            detail: detail.into(),
+            scope: None,
+            retry_after: None,
+            challenges: Challenges::default(),
+            headers: Vec::new(),
+        }
     }
 
     /// The same refusal with `Retry-After`.
@@ -36,6 +46,20 @@ impl Denial {
     #[must_use]
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = Some(scope.into());
+        self
+    }
+
+    /// The same refusal, with the schemes that the rule takes.
+    #[must_use]
+    pub fn challenges(mut self, challenges: Challenges) -> Self {
+        self.challenges = challenges;
+        self
+    }
+
+    /// The same refusal with a nonce for the client's next proof (RFC 9449, section 8).
+    #[must_use]
+    pub fn dpop_nonce(mut self, nonce: String) -> Self {
+        self.headers.push(("dpop-nonce", nonce));
         self
     }
 }
@@ -62,9 +86,7 @@ impl Answer {
             // A refusal is about this caller and this moment; no cache may keep it.
             ("cache-control", "no-store".to_owned()),
         ];
-        if let Some(challenge) = challenge(denial, realm) {
-            headers.push(("www-authenticate", challenge));
-        }
+        headers.extend(challenge::lines(denial, realm).map(|line| ("www-authenticate", line)));
         if let Some(seconds) = denial.retry_after {
             headers.push(("retry-after", seconds.to_string()));
         }
@@ -81,39 +103,6 @@ impl Answer {
         }
         Self { status: reason.status(), headers, body: problem.to_string(), details: format!("portcullis_{reason}") }
     }
-}
-
-/// The challenge of RFC 6750, section 3; no error attribute where no credential was sent.
-fn challenge(denial: &Denial, realm: &str) -> Option<String> {
-    let realm = quoted(realm);
-    let error = match denial.reason.bearer_error() {
-        BearerError::None => return None,
-        BearerError::Missing => return Some(format!("Bearer realm={realm}{}", scope_attribute(denial))),
-        BearerError::InvalidRequest => "invalid_request",
-        BearerError::InvalidToken => "invalid_token",
-        BearerError::InsufficientScope => "insufficient_scope",
-    };
-    let description = quoted(denial.reason.description());
-    let scope = scope_attribute(denial);
-    Some(format!("Bearer realm={realm}, error=\"{error}\", error_description={description}{scope}"))
-}
-
-fn scope_attribute(denial: &Denial) -> String {
-    denial.scope.as_deref().map(|scope| format!(", scope={}", quoted(scope))).unwrap_or_default()
-}
-
-/// `text` as a quoted-string (RFC 9110, 5.6.4); bytes that cannot stand in one are left out.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for c in text.chars().filter(|c| !c.is_control()) {
-        if matches!(c, '"' | '\\') {
-            quoted.push('\\');
-        }
-        quoted.push(c);
-    }
-    quoted.push('"');
-    quoted
 }
 
 #[cfg(test)]

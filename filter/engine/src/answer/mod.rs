@@ -1,7 +1,9 @@
 //! What a refused client is told: a status, a reason code that stays the same for ever, a challenge, a problem document.
 
+mod challenge;
 mod denial;
 mod reason;
 
+pub use challenge::Challenges;
 pub use denial::{Answer, Denial};
 pub use reason::Reason;
