@@ -27,6 +27,7 @@ pub mod metadata;
 pub mod policy;
 pub mod ports;
 mod principal;
+pub mod proof;
 mod scopes;
 pub mod strict_json;
 pub mod time;

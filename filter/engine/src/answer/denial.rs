@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::reason::{BearerError, Reason};
+use super::challenge::{self, Challenges};
+use super::reason::Reason;
 
 /// A refused request: the reason, and what the answer needs beyond it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Denial {
     pub resource_metadata: Option<String>,
     /// Whole seconds until a retry makes sense (RFC 9110, 10.2.3).
     pub retry_after: Option<u64>,
+    /// The schemes that a challenge offers; RFC 6750's alone unless said otherwise.
+    pub challenges: Challenges,
     /// Further headers of the answer, such as `ratelimit`.
     pub headers: Vec<(&'static str, String)>,
 }
@@ -30,6 +33,7 @@ impl Denial {
             scope: None,
             resource_metadata: None,
             retry_after: None,
+            challenges: Challenges::default(),
             headers: Vec::new(),
         }
     }
@@ -52,6 +56,20 @@ impl Denial {
     #[must_use]
     pub fn resource_metadata(mut self, url: impl Into<String>) -> Self {
         self.resource_metadata = Some(url.into());
+        self
+    }
+
+    /// The same refusal, with the schemes that the rule takes.
+    #[must_use]
+    pub fn challenges(mut self, challenges: Challenges) -> Self {
+        self.challenges = challenges;
+        self
+    }
+
+    /// The same refusal with a nonce for the client's next proof (RFC 9449, section 8).
+    #[must_use]
+    pub fn dpop_nonce(mut self, nonce: String) -> Self {
+        self.headers.push(("dpop-nonce", nonce));
         self
     }
 }
@@ -78,9 +96,7 @@ impl Answer {
             // A refusal is about this caller and this moment; no cache may keep it.
             ("cache-control", "no-store".to_owned()),
         ];
-        if let Some(challenge) = challenge(denial, realm) {
-            headers.push(("www-authenticate", challenge));
-        }
+        headers.extend(challenge::lines(denial, realm).into_iter().map(|line| ("www-authenticate", line)));
         if let Some(seconds) = denial.retry_after {
             headers.push(("retry-after", seconds.to_string()));
         }
@@ -97,40 +113,6 @@ impl Answer {
         }
         Self { status: reason.status(), headers, body: problem.to_string(), details: format!("portcullis_{reason}") }
     }
-}
-
-/// The challenge of RFC 6750, section 3; no error attribute where no credential was sent.
-fn challenge(denial: &Denial, realm: &str) -> Option<String> {
-    let realm = quoted(realm);
-    let hints =
-        format!("{}{}", attribute("scope", &denial.scope), attribute("resource_metadata", &denial.resource_metadata));
-    let error = match denial.reason.bearer_error() {
-        BearerError::None => return None,
-        BearerError::Missing => return Some(format!("Bearer realm={realm}{hints}")),
-        BearerError::InvalidRequest => "invalid_request",
-        BearerError::InvalidToken => "invalid_token",
-        BearerError::InsufficientScope => "insufficient_scope",
-    };
-    let description = quoted(denial.reason.description());
-    Some(format!("Bearer realm={realm}, error=\"{error}\", error_description={description}{hints}"))
-}
-
-fn attribute(name: &str, value: &Option<String>) -> String {
-    value.as_deref().map(|value| format!(", {name}={}", quoted(value))).unwrap_or_default()
-}
-
-/// `text` as a quoted-string (RFC 9110, 5.6.4); bytes that cannot stand in one are left out.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for c in text.chars().filter(|c| !c.is_control()) {
-        if matches!(c, '"' | '\\') {
-            quoted.push('\\');
-        }
-        quoted.push(c);
-    }
-    quoted.push('"');
-    quoted
 }
 
 #[cfg(test)]

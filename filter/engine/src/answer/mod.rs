@@ -1,9 +1,11 @@
 //! What a refused client is told: a status, a reason code that stays the same for ever, a challenge, a problem document.
 
+mod challenge;
 mod denial;
 mod local;
 mod reason;
 
+pub use challenge::Challenges;
 pub use denial::{Answer, Denial};
 pub use local::{LocalAnswer, LocalDocument};
 pub use reason::{BearerError, Reason};

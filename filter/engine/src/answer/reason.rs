@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The RFC 6750 (section 3.1) or DPoP error that belongs to a reason.
+/// The error of RFC 6750 (section 3.1) or RFC 9449 (section 7.1) that belongs to a reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BearerError {
     /// No challenge belongs to this reason.
@@ -15,6 +15,10 @@ pub enum BearerError {
     InvalidToken,
     /// `insufficient_scope`.
     InsufficientScope,
+    /// `invalid_dpop_proof`.
+    InvalidDpopProof,
+    /// `use_dpop_nonce`.
+    UseDpopNonce,
 }
 
 macro_rules! reasons {
@@ -38,7 +42,7 @@ macro_rules! reasons {
                 match self { $( Self::$variant => $status, )* }
             }
 
-            /// The RFC 6750 error that the challenge carries.
+            /// The error that the challenge carries.
             pub const fn bearer_error(self) -> BearerError {
                 match self { $( Self::$variant => BearerError::$bearer, )* }
             }
@@ -160,6 +164,48 @@ reasons! {
     TokenClaimMissing = "token_claim_missing", 401, InvalidToken, "the token lacks a required claim";
     /// A claim is not of the type that RFC 7519 asks for.
     TokenClaimMalformed = "token_claim_malformed", 401, InvalidToken, "a claim of the token is malformed";
+    /// The token was sent with the scheme DPoP and without a `DPoP` header.
+    DpopProofMissing = "dpop_proof_missing", 401, InvalidDpopProof, "a DPoP proof is required";
+    /// The request carries more than one DPoP proof.
+    DpopProofMultiple = "dpop_proof_multiple", 400, InvalidDpopProof, "more than one DPoP proof was sent";
+    /// The DPoP proof is no JWT of type `dpop+jwt` with a `jwk`, or lacks a claim (RFC 9449, 4.2).
+    DpopProofMalformed = "dpop_proof_malformed", 401, InvalidDpopProof, "the DPoP proof is malformed";
+    /// The DPoP proof's `jwk` is a private key, or none that can be used.
+    DpopProofKeyRefused = "dpop_proof_key_refused", 401, InvalidDpopProof, "the DPoP proof's key is not accepted";
+    /// The DPoP proof's `alg` is not among those that are accepted for proofs.
+    DpopProofAlgorithmRefused = "dpop_proof_algorithm_refused", 401, InvalidDpopProof, "the DPoP proof's algorithm is not accepted";
+    /// The DPoP proof's signature does not verify.
+    DpopProofSignatureInvalid = "dpop_proof_signature_invalid", 401, InvalidDpopProof, "the DPoP proof is not accepted";
+    /// The DPoP proof was made for another method or URI (`htm`, `htu`).
+    DpopProofRequestMismatch = "dpop_proof_request_mismatch", 401, InvalidDpopProof, "the DPoP proof was made for another request";
+    /// The DPoP proof was made for another access token (`ath`).
+    DpopProofTokenMismatch = "dpop_proof_token_mismatch", 401, InvalidDpopProof, "the DPoP proof was made for another token";
+    /// The DPoP proof was made too long ago.
+    DpopProofExpired = "dpop_proof_expired", 401, InvalidDpopProof, "the DPoP proof has expired";
+    /// The DPoP proof's `iat` lies in the future, beyond leeway.
+    DpopProofIssuedInFuture = "dpop_proof_issued_in_future", 401, InvalidDpopProof, "the DPoP proof is not valid yet";
+    /// The DPoP proof was used before.
+    DpopProofReplayed = "dpop_proof_replayed", 401, InvalidDpopProof, "the DPoP proof was used before";
+    /// The DPoP proof has no nonce, or not one that the gateway gave lately: the answer holds a new one (RFC 9449, 9).
+    DpopNonceRequired = "dpop_nonce_required", 401, UseDpopNonce, "the DPoP proof needs the nonce that is given here";
+    /// The rule does not take DPoP.
+    DpopNotAccepted = "dpop_not_accepted", 401, InvalidToken, "DPoP is not accepted here";
+    /// The store of used DPoP proofs is full of proofs that have not expired: it needs more room.
+    DpopReplayStoreFull = "dpop_replay_store_full", 503, None, "the gateway is overloaded";
+    /// The store of used DPoP proofs cannot be used: shared data failed.
+    DpopReplayStoreUnavailable = "dpop_replay_store_unavailable", 503, None, "the gateway is overloaded";
+    /// The gateway has no secret for DPoP nonces: shared data failed.
+    DpopNonceUnavailable = "dpop_nonce_unavailable", 503, None, "the gateway is overloaded";
+    /// The token's `cnf` is malformed, or names no way of confirmation that this gateway serves (RFC 7800).
+    TokenConfirmationRefused = "token_confirmation_refused", 401, InvalidToken, "the token's confirmation is not accepted";
+    /// The token is bound to no key or certificate where the rule requires it, or where it was sent with the scheme DPoP.
+    TokenBindingMissing = "token_binding_missing", 401, InvalidToken, "the token is not bound to a key";
+    /// The token is bound to a DPoP key, and was sent as a bearer token (RFC 9449, 7.2).
+    TokenBindingDowngraded = "token_binding_downgraded", 401, InvalidToken, "the token needs a proof of possession";
+    /// The token is bound to another key or client certificate.
+    TokenBindingMismatch = "token_binding_mismatch", 401, InvalidToken, "the token is bound to another key";
+    /// The token is bound to a client certificate, and the connection has none (RFC 8705, 3).
+    TokenCertificateMissing = "token_certificate_missing", 401, InvalidToken, "the token needs its client certificate";
     /// The provider's key set cannot be had, and no good one is left.
     KeysUnavailable = "keys_unavailable", 503, None, "the identity provider cannot be reached";
     /// Too many requests wait for the key set already.

@@ -7,8 +7,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 ///
 /// Refused: padding, any character outside the URL-safe alphabet (white space and `+`, `/` included), a length that no
 /// bytes encode to, and unused low bits that are not zero. Two different texts never give the same bytes.
-pub(super) fn decode(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+/// The one text for `bytes`.
+pub(crate) fn encode(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@
 //! secret. [`signature::verify`] asks the host's native cryptography where it serves, with the verdict of the software.
 
 pub mod algorithm;
-mod base64url;
+pub(crate) mod base64url;
 pub(crate) mod claims;
 mod der;
 pub mod error;
@@ -20,6 +20,7 @@ pub(crate) mod fixtures;
 pub mod jwk;
 pub mod key;
 pub mod key_set;
+pub(crate) mod self_signed;
 pub mod signature;
 mod token;
 mod verified;

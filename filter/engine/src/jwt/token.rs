@@ -35,6 +35,14 @@ impl<'a> UntrustedToken<'a> {
     /// # Errors
     /// [`TokenError`] with the first thing that is wrong.
     pub fn parse(token: &'a [u8], max_bytes: usize) -> Result<Self, TokenError> {
+        Self::parse_with_header(token, max_bytes).map(|(token, _)| token)
+    }
+
+    /// The same, with the whole header: for [`SelfSigned`](super::self_signed::SelfSigned), and for no one else.
+    pub(super) fn parse_with_header(
+        token: &'a [u8],
+        max_bytes: usize,
+    ) -> Result<(Self, Map<String, Value>), TokenError> {
         if token.len() > max_bytes {
             return Err(TokenError::TooLarge { max_bytes });
         }
@@ -48,7 +56,7 @@ impl<'a> UntrustedToken<'a> {
         text(&header, "cty")?;
         let signature = base64url::decode(signature).ok_or(TokenError::Base64 { part: TokenPart::Signature })?;
         let claims = object(TokenPart::Payload, payload, MAX_CLAIMS_DEPTH)?;
-        Ok(Self { signing_input, signature, algorithm, kid, token_type, claims })
+        Ok((Self { signing_input, signature, algorithm, kid, token_type, claims }, header))
     }
 
     /// The algorithm that the token claims to be signed with; `None` for `none` and for any that is not served.

@@ -21,7 +21,7 @@ mod bucket;
 mod hash;
 
 #[cfg(test)]
-mod model;
+pub(crate) mod model;
 
 pub use algorithm::{Algorithm, Counter, QuotaError, Refused, Spent, Standing, Taken, whole_seconds};
 pub use descriptor::{Descriptor, PartKind};

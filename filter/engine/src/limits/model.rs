@@ -37,7 +37,7 @@ enum Answer {
 
 /// The shared data, copied at every branch of the search.
 #[derive(Debug, Clone, Default)]
-struct Shared {
+pub(crate) struct Shared {
     values: BTreeMap<Rc<str>, Value>,
     writes: u32,
 }
@@ -112,9 +112,9 @@ impl SharedStore for Step {
 }
 
 /// A worker's requests, one after the other: what became of each.
-type Worker<'a> = &'a dyn Fn(&dyn SharedStore) -> Vec<Outcome>;
+pub(crate) type Worker<'a> = &'a dyn Fn(&dyn SharedStore) -> Vec<Outcome>;
 /// The cost that was admitted, by limit; empty if the request was refused.
-type Outcome = Vec<u64>;
+pub(crate) type Outcome = Vec<u64>;
 
 #[derive(Clone)]
 struct State {
@@ -143,14 +143,14 @@ impl State {
 }
 
 /// What the search found.
-struct Explored {
-    states: usize,
+pub(crate) struct Explored {
+    pub(crate) states: usize,
     /// Every end: the store, and the outcomes of all workers.
-    ends: Vec<(Shared, Vec<Vec<Outcome>>)>,
+    pub(crate) ends: Vec<(Shared, Vec<Vec<Outcome>>)>,
 }
 
 /// Runs every interleaving of `workers`, starting from an empty store.
-fn explore(workers: &[Worker<'_>]) -> Explored {
+pub(crate) fn explore(workers: &[Worker<'_>]) -> Explored {
     let start =
         State { shared: Shared::default(), logs: vec![Vec::new(); workers.len()], done: vec![None; workers.len()] };
     let (mut seen, mut open, mut ends) = (HashSet::from([start.fingerprint()]), vec![start], Vec::new());
