@@ -210,6 +210,12 @@ reasons! {
     KeysUnavailable = "keys_unavailable", 503, None, "the identity provider cannot be reached";
     /// Too many requests wait for the key set already.
     KeysWaitersFull = "keys_waiters_full", 503, None, "the identity provider cannot be reached";
+    /// The introspection endpoint calls the token inactive: expired, revoked or never issued.
+    TokenInactive = "token_inactive", 401, InvalidToken, "the token is not active";
+    /// The introspection endpoint cannot be asked (`on_error`).
+    ProviderUnavailable = "provider_unavailable", 503, None, "the identity provider cannot be reached";
+    /// Too many requests wait for the introspection endpoint already.
+    ProviderWaitersFull = "provider_waiters_full", 503, None, "the identity provider cannot be reached";
     /// The token lacks a scope.
     ScopeInsufficient = "scope_insufficient", 403, InsufficientScope, "the token lacks a required scope";
     /// A limit is used up.

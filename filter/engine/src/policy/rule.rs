@@ -1,5 +1,6 @@
 //! A compiled rule.
 
+use crate::answer::Challenges;
 use crate::config::schema::Mode;
 use crate::scopes::Scopes;
 
@@ -20,6 +21,12 @@ pub struct Rule {
     pub limits_by_principal: Vec<usize>,
     /// Rules about request headers.
     pub headers: HeaderRules,
+    /// The audience of the internal token that the service gets.
+    pub internal_audience: Option<String>,
+    /// The schemes that a challenge offers.
+    pub challenges: Challenges,
+    /// Where the resource's metadata are, for challenges (RFC 9728).
+    pub resource_metadata: Option<String>,
 }
 
 /// Who may pass a rule.

@@ -74,6 +74,11 @@ impl Clients {
 }
 
 impl Client {
+    /// When the client ends.
+    pub fn not_after(&self) -> Option<UnixNanos> {
+        self.not_after
+    }
+
     /// What the configuration says of the client.
     pub fn claims(&self) -> &Claims {
         &self.claims

@@ -1,35 +1,39 @@
 //! The walk of one request through the checks, cheap ones first.
 
+mod identify;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::answer::{Answer, Denial, Reason};
+use crate::answer::{Answer, Denial, LocalAnswer, Reason};
 use crate::audit;
 use crate::config::schema::Mode;
 use crate::counters::{CounterId, Verdict};
-use crate::credentials::{self, Credential};
 use crate::engine::{Engine, HeaderChange, Passage, plain_text};
 use crate::forward;
 use crate::http::path::PathOptions;
 use crate::http::{Method, RequestHead, RequestPath};
-use crate::jwt::error::Quoted;
-use crate::jwt::{KeySet, TokenError, UntrustedToken, VerifiedToken};
-use crate::key_sets::{Lookup, UnknownKid, WaitFor};
+use crate::introspection::{Answered, Question};
+use crate::key_sets::WaitFor;
 use crate::limiter::Subject;
-use crate::policy::{JwtProvider, KeySource, Policy, Provider, ProviderKind, Rule, Who};
+use crate::policy::{Policy, Rule, Who};
 use crate::ports::Ports;
-use crate::principal::{Identity, Principal};
+use crate::principal::Principal;
 use crate::time::UnixNanos;
 
 /// What a request has behind it when it is judged again.
 #[derive(Debug, Default)]
 pub struct Progress {
+    /// The rules about request headers are checked already.
+    pub checked_headers: bool,
     /// The limits by address are charged already.
     pub charged_by_address: bool,
     /// What the response is to say about them.
     pub told: Vec<HeaderChange>,
+    /// Answers about opaque tokens that the request has waited for.
+    pub answered: Vec<Answered>,
     /// Waiting was in vain: why, and when a retry makes sense.
     pub gave_up: Option<(Reason, Duration)>,
 }
@@ -39,6 +43,10 @@ pub struct Progress {
 pub enum Stop {
     /// The request is answered so.
     Denied(Answer),
+    /// The gateway itself has the answer.
+    Answered(LocalAnswer),
+    /// An introspection endpoint has to be asked.
+    Ask(Question),
     /// The keys of `provider` are on their way.
     Wait {
         /// The provider's name.
@@ -60,6 +68,8 @@ pub struct Walk<'a> {
     path: Option<String>,
     rule: u16,
     principal: Option<Principal>,
+    /// The caller was let in without an identity, by monitor mode or `on_error: allow`; that is recorded.
+    let_in: bool,
     /// The client's address, asked for once.
     address: Option<Option<IpAddr>>,
     passage: Passage,
@@ -88,6 +98,7 @@ impl<'a> Walk<'a> {
             path: None,
             rule: NO_RULE,
             principal: None,
+            let_in: false,
             address: None,
             passage: Passage::default(),
         }
@@ -112,9 +123,16 @@ impl<'a> Walk<'a> {
                 return Ok(self.passage);
             }
         };
+        if let Some((_, document)) = self.policy.documents.iter().find(|(at, _)| *at == path.as_str()) {
+            let if_none_match = head.headers().get_all("if-none-match").next();
+            self.engine.counters.add(CounterId::Decision(NO_RULE, Reason::Ok, Verdict::Allowed));
+            return Err(Stop::Answered(document.answer(head.method(), if_none_match)));
+        }
         self.path = Some(path.as_str().to_owned());
         let Some(rule) = self.find_rule(&path)? else { return Ok(self.passage) };
-        self.check_headers(rule)?;
+        if !std::mem::replace(&mut self.progress.checked_headers, true) {
+            self.check_headers(rule)?;
+        }
         self.charge_by_address(rule)?;
         self.identify(rule, &path)?;
         self.check_scopes(rule)?;
@@ -235,188 +253,19 @@ impl<'a> Walk<'a> {
         limits.iter().filter_map(|index| self.policy.limits.get(*index)).any(|limit| limit.key.reads_address())
     }
 
-    /// Finds out who calls, where the rule wants to know.
-    fn identify(&mut self, rule: &Rule, path: &RequestPath<'_>) -> Result<(), Stop> {
-        let required = match &rule.who {
-            Who::Everybody => return Ok(()),
-            Who::Nobody => return self.tolerate(rule.mode, Denial::new(Reason::RuleDenied, "")),
-            Who::VouchedFor(required) => required,
-        };
-        let found = if required.all {
-            self.vouched_by_all(&required.providers, path)
-        } else {
-            self.vouched_by_any(&required.providers, path)
-        };
-        match found {
-            Ok(Some(principal)) => self.principal = Some(principal),
-            Ok(None) if required.optional => {}
-            Ok(None) => self.tolerate(rule.mode, Denial::new(Reason::CredentialsMissing, ""))?,
-            Err(Refusal::Denied(denial)) => self.tolerate(rule.mode, denial)?,
-            Err(Refusal::Wait(stop)) => return Err(stop),
-        }
-        Ok(())
-    }
-
-    /// Every provider must vouch for the caller; the first one's word is the identity. `None`: nothing was sent at all.
-    fn vouched_by_all(&mut self, providers: &[usize], path: &RequestPath<'_>) -> Result<Option<Principal>, Refusal> {
-        let mut found = Vec::with_capacity(providers.len());
-        for index in providers {
-            found.push(self.vouched_by_any(std::slice::from_ref(index), path)?);
-        }
-        let missing = found.iter().filter(|principal| principal.is_none()).count();
-        if missing > 0 && missing < found.len() {
-            return Err(Refusal::Denied(Denial::new(Reason::CredentialsMissing, "one of several credentials")));
-        }
-        Ok(found.into_iter().next().flatten())
-    }
-
-    /// One provider must vouch for the caller, by the one credential that was sent. `None`: none was sent.
-    fn vouched_by_any(&mut self, providers: &[usize], path: &RequestPath<'_>) -> Result<Option<Principal>, Refusal> {
-        let policy = self.policy;
-        let candidates =
-            || providers.iter().filter_map(|index| Some((index_u16(*index)?, policy.providers.get(*index)?)));
-        let sources = candidates().flat_map(|(_, provider)| provider.sources.iter());
-        let Some(credential) = credentials::find(self.head, path, sources).map_err(Refusal::Denied)? else {
-            return self.vouched_by_certificate(candidates());
-        };
-        let principal = self.verify(candidates(), &credential)?;
-        if policy.providers.get(usize::from(principal.provider)).is_some_and(|provider| provider.strip) {
-            self.passage.request.extend(credential.removal(self.head));
-        }
-        Ok(Some(principal))
-    }
-
-    fn vouched_by_certificate(
-        &mut self,
-        mut candidates: impl Iterator<Item = (u16, &'a Provider)>,
-    ) -> Result<Option<Principal>, Refusal> {
-        let found = candidates.find_map(|(index, provider)| match &provider.kind {
-            ProviderKind::Certificate(rule) => Some((index, rule)),
-            _ => None,
-        });
-        let Some((provider, rule)) = found else { return Ok(None) };
-        let certificate = rule.identify(self.ports.attributes).map_err(Refusal::Denied)?;
-        Ok(certificate.map(|found| Principal { provider, identity: Identity::Certificate(Rc::new(found)) }))
-    }
-
-    /// Verifies a credential by the provider that it belongs to.
-    fn verify(
-        &mut self,
-        candidates: impl Iterator<Item = (u16, &'a Provider)>,
-        credential: &Credential<'_>,
-    ) -> Result<Principal, Refusal> {
-        let mut tokens: Vec<(u16, &Provider, &JwtProvider)> = Vec::new();
-        for (index, provider) in candidates.filter(|(_, provider)| provider.sources.contains(credential.source)) {
-            match &provider.kind {
-                ProviderKind::Clients(clients) => {
-                    let client = clients.identify(&credential.token, self.now).map_err(Refusal::Denied)?;
-                    return Ok(Principal { provider: index, identity: Identity::Client(client) });
-                }
-                ProviderKind::Jwt(jwt) => tokens.push((index, provider, jwt)),
-                ProviderKind::Certificate(_) => {}
-            }
-        }
-        self.verify_token(&tokens, &credential.token)
-    }
-
-    /// Verifies a token by the provider that its issuer points to.
-    fn verify_token(
-        &mut self,
-        candidates: &[(u16, &'a Provider, &'a JwtProvider)],
-        token: &[u8],
-    ) -> Result<Principal, Refusal> {
-        let max_bytes = candidates.iter().map(|(_, provider, _)| provider.max_credential_bytes).max().unwrap_or(0);
-        if token.len() <= max_bytes {
-            for (index, _, jwt) in candidates {
-                if let Some(cached) = self.engine.tokens.get(*index, token) {
-                    return match cached.still_valid(&jwt.verifier, self.now) {
-                        Ok(()) => Ok(Principal { provider: *index, identity: Identity::Token(cached) }),
-                        Err(error) => {
-                            self.engine.tokens.remove(*index, token);
-                            Err(denied(&error))
-                        }
-                    };
-                }
-            }
-        }
-        let untrusted = UntrustedToken::parse(token, max_bytes).map_err(|error| denied(&error))?;
-        // The issuer is not verified yet: it only picks the provider that will verify it.
-        let issuer = untrusted.unverified_issuer();
-        let named =
-            || candidates.iter().find(|(_, _, jwt)| jwt.verifier.issuer.as_deref() == issuer && issuer.is_some());
-        let any = || candidates.iter().find(|(_, _, jwt)| jwt.verifier.issuer.is_none());
-        let Some((index, provider, jwt)) = named().or_else(any) else {
-            return Err(denied(&TokenError::IssuerRefused { issuer: Quoted::new(issuer.unwrap_or_default()) }));
-        };
-        if token.len() > provider.max_credential_bytes {
-            return Err(denied(&TokenError::TooLarge { max_bytes: provider.max_credential_bytes }));
-        }
-        let keys = self.keys(provider, jwt)?;
-        let verified = jwt.verifier.verify(untrusted, &keys, self.ports.signatures, self.now);
-        let verified = match verified {
-            Err(error) if error.newer_keys_may_help() => self.verify_with_newer_keys(provider, jwt, token, error)?,
-            verified => verified.map_err(|error| denied(&error))?,
-        };
-        let verified = Rc::new(verified);
-        self.engine.tokens.insert(*index, token, Rc::clone(&verified));
-        Ok(Principal { provider: *index, identity: Identity::Token(verified) })
-    }
-
-    fn keys(&mut self, provider: &Provider, jwt: &JwtProvider) -> Result<Rc<KeySet>, Refusal> {
-        if let KeySource::Fixed(keys) = &jwt.keys {
-            return Ok(Rc::clone(keys));
-        }
-        match self.engine.key_sets.lookup(&provider.name, self.now) {
-            Lookup::Ready { keys, .. } => Ok(keys),
-            Lookup::Wait(wait_for) => Err(self.wait(provider, wait_for)),
-            Lookup::Unavailable { retry_after } => {
-                Err(keys_unavailable(Reason::KeysUnavailable, provider, retry_after))
-            }
-        }
-    }
-
-    /// The key set lacks the token's key: perhaps it was rotated. One refetch tells, however many ask.
-    fn verify_with_newer_keys(
-        &mut self,
-        provider: &Provider,
-        jwt: &JwtProvider,
-        token: &[u8],
-        error: TokenError,
-    ) -> Result<VerifiedToken, Refusal> {
-        if let KeySource::Fixed(_) = jwt.keys {
-            return Err(denied(&error));
-        }
-        let kid_hash = 0;
-        match self.engine.key_sets.unknown_kid(&provider.name, kid_hash, self.now, self.ports.store) {
-            UnknownKid::Refuse => Err(denied(&error)),
-            UnknownKid::Wait(wait_for) => Err(self.wait(provider, wait_for)),
-            UnknownKid::Unavailable { retry_after } => {
-                Err(keys_unavailable(Reason::KeysUnavailable, provider, retry_after))
-            }
-            UnknownKid::Retry => {
-                let keys = self.keys(provider, jwt)?;
-                let untrusted = UntrustedToken::parse(token, provider.max_credential_bytes).map_err(|e| denied(&e))?;
-                let verified = jwt.verifier.verify(untrusted, &keys, self.ports.signatures, self.now);
-                verified.map_err(|error| denied(&error))
-            }
-        }
-    }
-
-    fn wait(&mut self, provider: &Provider, wait_for: WaitFor) -> Refusal {
-        match self.progress.gave_up {
-            Some((reason, retry_after)) => keys_unavailable(reason, provider, retry_after),
-            None => {
-                self.progress.told = std::mem::take(&mut self.passage.response);
-                Refusal::Wait(Stop::Wait { provider: provider.name.as_str().into(), wait_for })
-            }
-        }
-    }
-
     fn check_scopes(&mut self, rule: &Rule) -> Result<(), Stop> {
-        let Some(principal) = &self.principal else { return Ok(()) };
-        match rule.scopes.check(principal.claims()) {
+        let checked = match (&self.principal, &rule.who) {
+            (Some(principal), _) => rule.scopes.check(principal.claims()),
+            // Nobody has no scopes. Whoever was let in without an identity, by monitor mode or by a written `on_error:
+            // allow`, was recorded already.
+            (None, Who::VouchedFor(required)) if required.optional && !rule.scopes.is_empty() && !self.let_in => {
+                Err(self.challenged(rule, Denial::new(Reason::CredentialsMissing, "the rule asks for scopes")))
+            }
+            (None, _) => Ok(()),
+        };
+        match checked {
             Ok(()) => Ok(()),
-            Err(denial) => self.tolerate(rule.mode, denial),
+            Err(denial) => self.tolerate(rule.mode, self.challenged(rule, denial)),
         }
     }
 
@@ -431,6 +280,7 @@ impl<'a> Walk<'a> {
                 Err(denial) => self.tolerate(rule.mode, denial)?,
             }
         }
+        self.add_internal_token(rule)?;
         let removed = rule.headers.remove.iter().filter(|name| self.head.headers().get_all(name).next().is_some());
         self.passage.request.extend(removed.map(|name| HeaderChange::Remove(name.clone())));
         let set = rule.headers.set.iter();
@@ -438,6 +288,36 @@ impl<'a> Walk<'a> {
             .request
             .extend(set.map(|(name, value)| HeaderChange::Set(name.clone(), value.clone().into_bytes())));
         Ok(())
+    }
+
+    /// The gateway's own short-lived token, where the rule gives one to the service.
+    fn add_internal_token(&mut self, rule: &Rule) -> Result<(), Stop> {
+        let (Some(audience), Some(principal)) = (&rule.internal_audience, &self.principal) else { return Ok(()) };
+        let Some(header) = self.policy.internal_tokens.as_ref().map(|tokens| tokens.header.as_str()) else {
+            return Ok(());
+        };
+        let token = match &mut self.engine.minter {
+            Some(minter) => {
+                let ends = principal.expires_at(self.policy);
+                minter.token(principal.claims(), principal.credential, audience, ends, self.now)
+            }
+            None => return Ok(()),
+        };
+        match token {
+            Ok(token) => {
+                let value = if header == "authorization" { format!("Bearer {token}") } else { token.to_string() };
+                self.passage.request.push(HeaderChange::Set(header.to_owned(), value.into_bytes()));
+                Ok(())
+            }
+            Err(error) => self.tolerate(rule.mode, Denial::new(error.reason(), error.to_string())),
+        }
+    }
+
+    /// The refusal with the challenges that the rule offers.
+    fn challenged(&self, rule: &Rule, mut denial: Denial) -> Denial {
+        denial.challenges = rule.challenges;
+        denial.resource_metadata = rule.resource_metadata.clone();
+        denial
     }
 
     fn mode(&self, mode: Mode) -> Mode {
@@ -487,23 +367,4 @@ impl<'a> Walk<'a> {
     fn address(&mut self) -> Option<IpAddr> {
         *self.address.get_or_insert_with(|| self.ports.attributes.source_address())
     }
-}
-
-fn index_u16(index: usize) -> Option<u16> {
-    u16::try_from(index).ok()
-}
-
-/// Why a token does not identify its bearer now.
-enum Refusal {
-    Denied(Denial),
-    Wait(Stop),
-}
-
-fn denied(error: &TokenError) -> Refusal {
-    Refusal::Denied(Denial::new(error.reason(), error.to_string()))
-}
-
-fn keys_unavailable(reason: Reason, provider: &Provider, retry_after: Duration) -> Refusal {
-    let detail = format!("provider {:?}", provider.name);
-    Refusal::Denied(Denial::new(reason, detail).retry_after(crate::limits::whole_seconds(retry_after).max(1)))
 }
