@@ -34,4 +34,4 @@ pub use discovery::DiscoveryError;
 pub use pace::MAX_BACKOFF;
 pub use source::{KeySetSource, Location, MIN_COOLDOWN, MIN_REFRESH, SourceError, TIMEOUT_BOUNDS};
 pub use waiting::{TooManyWaiting, WaitFor, WaitLimits};
-pub use worker::{FAILURES_BEFORE_REFUSAL, KeySets, Lookup, Parse, UnknownKid};
+pub use worker::{DocumentKind, FAILURES_BEFORE_REFUSAL, KeySets, Lookup, UnknownKid};
