@@ -22,6 +22,7 @@ pub mod matching;
 pub mod policy;
 pub mod ports;
 mod principal;
+pub mod revocation;
 mod scopes;
 pub mod strict_json;
 pub mod time;
