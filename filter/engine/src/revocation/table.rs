@@ -199,7 +199,7 @@ mod tests {
         #[test]
         fn it_is_a_map(entries in prop::collection::vec((any::<u64>(), 0u32..3, any::<u32>()), 0..200)) {
             // Few different high words: full buckets, and fingerprints that differ in the low word only.
-            let fingerprints = |(high, low, _): (u64, u32, u32)| Fingerprint { high: (high % 5) << 61 | high % 3, low };
+            let fingerprints = |(high, low, _): (u64, u32, u32)| Fingerprint { high: ((high % 5) << 61) | (high % 3), low };
             let (mut builder, mut map) = (Builder::new(), BTreeMap::new());
             for entry in &entries {
                 builder.add(fingerprints(*entry), entry.2);
@@ -208,7 +208,7 @@ mod tests {
             }
             let table = builder.build(u32::max);
             prop_assert_eq!(table.len(), map.len());
-            for (high, low) in (0..5u64).flat_map(|a| (0..3u64).map(move |b| a << 61 | b)).flat_map(|h| (0..4).map(move |l| (h, l))) {
+            for (high, low) in (0..5u64).flat_map(|a| (0..3u64).map(move |b| (a << 61) | b)).flat_map(|h| (0..4).map(move |l| (h, l))) {
                 let fingerprint = Fingerprint { high, low };
                 prop_assert_eq!(table.get(fingerprint), map.get(&fingerprint).copied());
             }

@@ -270,7 +270,7 @@ impl Revocations {
         self.change_pushed(Event::Lifted(target.what), |pushed| pushed.lift(target, store, now))
     }
 
-    /// What was pushed and is not over, oldest first, in the format of a list. At most [`PushOptions::max_bytes`] and a
+    /// What was pushed and is not over, oldest first of each kind, in the format of a list. At most [`PushOptions::max_bytes`] and a
     /// few more.
     ///
     /// # Errors
