@@ -28,6 +28,7 @@ pub mod policy;
 pub mod ports;
 mod principal;
 pub mod proof;
+pub mod revocation;
 mod scopes;
 pub mod strict_json;
 pub mod time;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::discovery::DiscoveryError;
 use super::source::MIN_REFRESH;
 
-/// The most bytes of a key set or of metadata that are taken.
+/// The most bytes of a key set or of its metadata that are taken.
 pub const MAX_RESPONSE_BYTES: usize = 256 * 1024;
 /// The most bytes of a parser's complaint that are kept for the log.
 const MAX_REASON_BYTES: usize = 200;
@@ -35,8 +35,11 @@ pub enum FetchError {
     NoAnswer,
     /// The status is not 200.
     Status(u16),
-    /// The body is longer than [`MAX_RESPONSE_BYTES`].
-    TooLarge,
+    /// The body is longer than what is taken.
+    TooLarge {
+        /// The most bytes that are taken.
+        max_bytes: usize,
+    },
     /// The metadata do not lead to a key set.
     Discovery(DiscoveryError),
     /// The body is no key set with at least one usable key; the parser's reason, cut to a line of the log.
@@ -49,7 +52,7 @@ impl FetchError {
         match self {
             Self::NoAnswer => "no_answer",
             Self::Status(_) => "status",
-            Self::TooLarge => "too_large",
+            Self::TooLarge { .. } => "too_large",
             Self::Discovery(_) => "discovery",
             Self::KeySet(_) => "key_set",
         }
@@ -67,7 +70,7 @@ impl std::fmt::Display for FetchError {
         match self {
             Self::NoAnswer => f.write_str("the provider did not answer"),
             Self::Status(status) => write!(f, "the provider answered with status {status}"),
-            Self::TooLarge => write!(f, "the provider's answer is longer than {MAX_RESPONSE_BYTES} bytes"),
+            Self::TooLarge { max_bytes } => write!(f, "the provider's answer is longer than {max_bytes} bytes"),
             Self::Discovery(_) => f.write_str("the provider's metadata cannot be used"),
             Self::KeySet(reason) => write!(f, "the provider's key set cannot be used: {reason}"),
         }
@@ -83,13 +86,16 @@ impl std::error::Error for FetchError {
     }
 }
 
-/// The body of a good answer, and its `cache-control`.
-pub(super) fn document<'a>(outcome: FetchOutcome<'a>) -> Result<(&'a [u8], Option<&'a [u8]>), FetchError> {
+/// The body of a good answer of at most `max_bytes`, and its `cache-control`.
+pub(super) fn document<'a>(
+    outcome: FetchOutcome<'a>,
+    max_bytes: usize,
+) -> Result<(&'a [u8], Option<&'a [u8]>), FetchError> {
     match outcome {
         FetchOutcome::NoAnswer => Err(FetchError::NoAnswer),
-        FetchOutcome::TooLarge => Err(FetchError::TooLarge),
+        FetchOutcome::TooLarge => Err(FetchError::TooLarge { max_bytes }),
         FetchOutcome::Answer { status, .. } if status != 200 => Err(FetchError::Status(status)),
-        FetchOutcome::Answer { body, .. } if body.len() > MAX_RESPONSE_BYTES => Err(FetchError::TooLarge),
+        FetchOutcome::Answer { body, .. } if body.len() > max_bytes => Err(FetchError::TooLarge { max_bytes }),
         FetchOutcome::Answer { body, cache_control, .. } => Ok((body, cache_control)),
     }
 }
@@ -158,13 +164,14 @@ mod tests {
     #[test]
     fn only_a_bounded_200_has_a_document() {
         let answer = |status, body| FetchOutcome::Answer { status, cache_control: None, body };
-        let huge = vec![b' '; MAX_RESPONSE_BYTES + 1];
-        assert!(document(answer(200, b"x")).is_ok());
+        let document = |outcome| document(outcome, 9);
+        let too_large = FetchError::TooLarge { max_bytes: 9 };
+        assert!(document(answer(200, b"123456789")).is_ok());
         for status in [0, 100, 199, 201, 204, 206, 301, 304, 404, 500, 504, u16::MAX] {
             assert_eq!(document(answer(status, b"x")), Err(FetchError::Status(status)));
         }
-        assert_eq!(document(answer(200, &huge)), Err(FetchError::TooLarge));
-        assert_eq!(document(FetchOutcome::TooLarge), Err(FetchError::TooLarge));
+        assert_eq!(document(answer(200, b"1234567890")), Err(too_large.clone()));
+        assert_eq!(document(FetchOutcome::TooLarge), Err(too_large));
         assert_eq!(document(FetchOutcome::NoAnswer), Err(FetchError::NoAnswer));
     }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::actions::{EventKind, Fetch, FetchId, Resume};
-use super::answer::{self, FetchError, FetchOutcome, MAX_RESPONSE_BYTES};
+use super::answer::{self, FetchError, FetchOutcome};
 use super::control::{Control, OnUnknownKid};
 use super::discovery;
 use super::pace::{self, MAX_BACKOFF};
@@ -242,7 +242,7 @@ impl<K> Held<K> {
 
     fn send(&mut self, step: Step, authority: String, path: String, attempt: u64, worker: &mut Worker<K>) {
         let (cluster, timeout) = (self.plan.cluster.clone(), self.plan.timing.timeout);
-        let max_response_bytes = MAX_RESPONSE_BYTES;
+        let max_response_bytes = worker.kind.max_bytes;
         let id = worker.send(|id| Fetch { id, cluster, authority, path, timeout, max_response_bytes });
         self.fetching = Some(Fetching { id, attempt, step });
     }
@@ -255,7 +255,7 @@ impl<K> Held<K> {
         worker: &mut Worker<K>,
         turn: Turn<'_>,
     ) -> Result<(), FetchError> {
-        let (document, _) = answer::document(outcome)?;
+        let (document, _) = answer::document(outcome, worker.kind.max_bytes)?;
         let issuer = self.plan.issuer.as_deref().unwrap_or_default();
         let place = discovery::jwks_place(document, issuer).map_err(FetchError::Discovery)?;
         let renew =
@@ -281,7 +281,7 @@ impl<K> Held<K> {
         worker: &mut Worker<K>,
         turn: Turn<'_>,
     ) -> Result<(), FetchError> {
-        let (document, cache_control) = answer::document(outcome)?;
+        let (document, cache_control) = answer::document(outcome, worker.kind.max_bytes)?;
         let set = (worker.parse)(document).map_err(FetchError::key_set)?;
         let next_in = pace::until_refresh(
             answer::interval(cache_control, self.plan.timing.refresh),

@@ -37,4 +37,4 @@ pub(crate) use pace::{chance, until_retry};
 pub use source::{KeySetSource, Location, MIN_COOLDOWN, MIN_REFRESH, SourceError, TIMEOUT_BOUNDS};
 pub(crate) use waiting::Queue;
 pub use waiting::{TooManyWaiting, WaitFor, WaitLimits};
-pub use worker::{FAILURES_BEFORE_REFUSAL, KeySets, Lookup, Parse, UnknownKid};
+pub use worker::{DocumentKind, FAILURES_BEFORE_REFUSAL, KeySets, Lookup, UnknownKid};

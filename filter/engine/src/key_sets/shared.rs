@@ -139,10 +139,11 @@ mod tests {
     use std::time::Duration;
 
     use super::super::source::{KeySetSource, Location};
+    use super::super::worker::DocumentKind;
     use super::*;
 
     fn plan() -> Plan {
-        Plan::new(KeySetSource {
+        let source = KeySetSource {
             provider: "corp".into(),
             cluster: "idp".into(),
             location: Location::Jwks { authority: "idp".into(), path: "/k".into() },
@@ -150,8 +151,8 @@ mod tests {
             keep_stale: Duration::from_secs(3600),
             unknown_kid_cooldown: Duration::from_secs(30),
             timeout: Duration::from_secs(5),
-        })
-        .unwrap()
+        };
+        Plan::new(source, &DocumentKind::KEY_SET).unwrap()
     }
 
     #[test]

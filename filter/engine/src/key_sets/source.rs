@@ -6,6 +6,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::discovery;
+use super::worker::DocumentKind;
 
 /// The shortest time between two refreshes, whatever the configuration or the provider's `max-age` says.
 pub const MIN_REFRESH: Duration = Duration::from_secs(5);
@@ -126,8 +127,8 @@ pub(super) struct Timing {
 }
 
 impl Plan {
-    pub fn new(source: KeySetSource) -> Result<Self, SourceError> {
-        let keys = format!("portcullis/keys/v1/{}", fingerprint(&source));
+    pub fn new(source: KeySetSource, kind: &DocumentKind) -> Result<Self, SourceError> {
+        let keys = format!("{}{}", kind.store_prefix, fingerprint(&source));
         let KeySetSource { provider, cluster, location, .. } = &source;
         let (authority, path, issuer) = match location {
             Location::Jwks { authority, path } => (authority, path.clone(), None),
@@ -193,6 +194,10 @@ fn fingerprint(source: &KeySetSource) -> String {
 mod tests {
     use super::*;
 
+    fn plan(source: KeySetSource) -> Result<Plan, SourceError> {
+        Plan::new(source, &DocumentKind::KEY_SET)
+    }
+
     fn source(location: Location) -> KeySetSource {
         KeySetSource {
             provider: "corp".into(),
@@ -224,15 +229,15 @@ mod tests {
 
     #[test]
     fn a_source_that_cannot_be_asked_is_refused() {
-        assert!(matches!(Plan::new(jwks("", "/k")), Err(SourceError::Authority { .. })));
-        assert!(matches!(Plan::new(jwks("a b", "/k")), Err(SourceError::Authority { .. })));
-        assert!(matches!(Plan::new(jwks("idp", "k")), Err(SourceError::Path { .. })));
-        assert!(matches!(Plan::new(jwks("idp", "/k\r\nx: y")), Err(SourceError::Path { .. })));
+        assert!(matches!(plan(jwks("", "/k")), Err(SourceError::Authority { .. })));
+        assert!(matches!(plan(jwks("a b", "/k")), Err(SourceError::Authority { .. })));
+        assert!(matches!(plan(jwks("idp", "k")), Err(SourceError::Path { .. })));
+        assert!(matches!(plan(jwks("idp", "/k\r\nx: y")), Err(SourceError::Path { .. })));
         let issuer = |issuer: &str| source(Location::Discovery { authority: "idp".into(), issuer: issuer.into() });
         for bad in ["", "corp", "ftp://idp", "https://", "https://idp/?a", "https://idp/#a", "https://u@idp"] {
-            assert!(matches!(Plan::new(issuer(bad)), Err(SourceError::Issuer { .. })), "{bad}");
+            assert!(matches!(plan(issuer(bad)), Err(SourceError::Issuer { .. })), "{bad}");
         }
-        assert!(Plan::new(issuer("https://idp.example/realms/x")).is_ok());
+        assert!(plan(issuer("https://idp.example/realms/x")).is_ok());
     }
 
     #[test]

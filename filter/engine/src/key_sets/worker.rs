@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::actions::{Actions, Event, EventKind, Fetch, FetchId, RequestId, Resume};
-use super::answer::FetchOutcome;
+use super::answer::{FetchOutcome, MAX_RESPONSE_BYTES};
 use super::held::Held;
 use super::shared::Link;
 use super::source::{KeySetSource, Plan, SourceError};
@@ -15,7 +15,24 @@ use crate::time::UnixNanos;
 
 /// Reads a key set's bytes. `Err` where they are no key set with at least one usable key; the reason goes to the log,
 /// so it names no key material.
-pub type Parse<K> = fn(&[u8]) -> Result<K, String>;
+pub(super) type Parse<K> = Box<dyn Fn(&[u8]) -> Result<K, String>>;
+
+/// What is kept. Other documents than key sets live by the same rules, with bounds and places of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DocumentKind {
+    /// What the names in shared data begin with.
+    pub store_prefix: &'static str,
+    /// The most bytes of a document that are taken.
+    pub max_bytes: usize,
+    /// The ids of fetches count on from here: kinds that live in the same worker keep them apart so.
+    pub fetch_ids_after: u64,
+}
+
+impl DocumentKind {
+    /// JWK sets.
+    pub const KEY_SET: Self =
+        Self { store_prefix: "portcullis/keys/v1/", max_bytes: MAX_RESPONSE_BYTES, fetch_ids_after: 0 };
+}
 
 /// After so many failures in a row, a request without a usable key set is not made to wait.
 pub const FAILURES_BEFORE_REFUSAL: u32 = 3;
@@ -83,7 +100,22 @@ impl<K> KeySets<K> {
     /// [`SourceError`] names the first source that cannot be used.
     pub fn new(
         sources: Vec<KeySetSource>,
-        parse: Parse<K>,
+        parse: impl Fn(&[u8]) -> Result<K, String> + 'static,
+        worker_id: u64,
+        seed: u64,
+        limits: WaitLimits,
+    ) -> Result<Self, SourceError> {
+        Self::of_kind(DocumentKind::KEY_SET, sources, parse, worker_id, seed, limits)
+    }
+
+    /// The documents of `sources`, which are of another `kind` than key sets; otherwise as [`Self::new`].
+    ///
+    /// # Errors
+    /// [`SourceError`] names the first source that cannot be used.
+    pub fn of_kind(
+        kind: DocumentKind,
+        sources: Vec<KeySetSource>,
+        parse: impl Fn(&[u8]) -> Result<K, String> + 'static,
         worker_id: u64,
         seed: u64,
         limits: WaitLimits,
@@ -91,13 +123,21 @@ impl<K> KeySets<K> {
         let mut held = Vec::with_capacity(sources.len());
         let mut by_provider = BTreeMap::new();
         for source in sources {
-            let plan = Plan::new(source)?;
+            let plan = Plan::new(source, &kind)?;
             if by_provider.insert(Rc::clone(&plan.provider), held.len()).is_some() {
                 return Err(SourceError::DuplicateProvider(plan.provider.to_string()));
             }
             held.push(Held::new(plan));
         }
-        let worker = Worker { id: worker_id, seed, parse, link: Link::default(), last_fetch: 0, out: Out::default() };
+        let worker = Worker {
+            kind,
+            id: worker_id,
+            seed,
+            parse: Box::new(parse),
+            link: Link::default(),
+            last_fetch: kind.fetch_ids_after,
+            out: Out::default(),
+        };
         Ok(Self { held, by_provider, queue: Queue::new(limits), worker, has_reported_alone: false })
     }
 
@@ -214,8 +254,8 @@ impl<K> KeySets<K> {
 }
 
 /// What the key sets of a worker have in common.
-#[derive(Debug)]
 pub(super) struct Worker<K> {
+    pub kind: DocumentKind,
     pub id: u64,
     pub seed: u64,
     pub parse: Parse<K>,
@@ -236,6 +276,12 @@ struct Out {
 pub(super) struct Turn<'a> {
     pub now: UnixNanos,
     pub store: &'a dyn SharedStore,
+}
+
+impl<K> std::fmt::Debug for Worker<K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("kind", &self.kind).field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl<K> Worker<K> {

@@ -179,7 +179,9 @@ fn parse_without_b(body: &[u8]) -> Result<Kids, String> {
 #[test]
 fn keys_do_not_stay_fresh_on_a_worker_that_cannot_load_newer_ones() {
     let store = MemoryStore::default();
-    let new = |parse, id| KeySets::new(vec![source()], parse, id, 7, WaitLimits::default()).unwrap();
+    let new = |parse: fn(&[u8]) -> Result<Kids, String>, id| {
+        KeySets::new(vec![source()], parse, id, 7, WaitLimits::default()).unwrap()
+    };
     let (mut leader, mut picky) = (new(parse, 1), new(parse_without_b, 2));
     let mut complaints = 0;
     for seconds in (1_000..2_000).step_by(10) {
@@ -204,7 +206,7 @@ fn a_body_that_is_behind_its_record_is_not_loaded() {
     let mut leader = new(1);
     let fetch = leader.on_tick(now, &store).fetches[0].id;
     leader.on_response(fetch, FetchOutcome::Answer { status: 200, cache_control: None, body: b"keys:a" }, now, &store);
-    let body_key = Plan::new(source()).unwrap().body_key;
+    let body_key = Plan::new(source(), &DocumentKind::KEY_SET).unwrap().body_key;
     let (mut body, version) = store.get(&body_key).unwrap().unwrap();
     body[0] = 0;
     assert_eq!(store.compare_and_set(&body_key, &body, Expected::Unchanged(version)), Ok(WriteOutcome::Written));
