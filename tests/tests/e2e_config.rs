@@ -1,5 +1,6 @@
 //! Configurations in the real Envoy: refused as a whole, changed while it serves, chosen by the route, and only watching.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::indexing_slicing, clippy::string_slice, reason = "and so has one that finds less than it looks for")]
 
 use std::time::Duration;
 
@@ -84,7 +85,7 @@ fn senseless() -> (Value, Vec<&'static str>) {
 #[test]
 fn envoy_does_not_start_with_a_bad_configuration_and_names_every_problem() {
     for (configuration, sayings) in [mistaken(), senseless()] {
-        let error = builder(configuration).start().err().expect("a refusal");
+        let error = builder(configuration).start().expect_err("a refusal");
         let error = format!("{error:#}");
         assert!(error.contains("Unable to create Wasm plugin"), "{error}");
         for saying in &sayings {
@@ -101,7 +102,7 @@ fn envoy_does_not_start_with_a_bad_configuration_and_names_every_problem() {
 fn a_secret_is_in_no_log_and_in_no_error() {
     let secret = "correct-horse-battery-staple-0123456789";
     let configuration = |algorithm: &str| filter::guarded(filter::provider(&[algorithm], json!({"env": "SECRET"})));
-    let refused = builder(configuration("ES256")).env("SECRET", secret).start().err().expect("a refusal");
+    let refused = builder(configuration("ES256")).env("SECRET", secret).start().expect_err("a refusal");
     let refused = format!("{refused:#}");
     assert!(refused.contains("providers.corp.jwks.env") && !refused.contains("correct-horse"), "{refused}");
     let gateway = builder(configuration("HS256")).env("SECRET", secret).log_level("debug").start().unwrap();

@@ -1,5 +1,6 @@
 //! Headers and paths in the real Envoy: what a service may believe, and bytes that no client should send.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::indexing_slicing, clippy::string_slice, reason = "and so has one that finds less than it looks for")]
 
 use std::sync::LazyLock;
 
