@@ -310,7 +310,8 @@ fn about(line: &str) -> Option<About> {
             None => header_line(header).map(|(name, value)| About::Response(name, value))?,
         });
     }
-    let texts: [(&str, fn(String) -> About); 4] = [
+    type Make = fn(String) -> About;
+    let texts: [(&str, Make); 4] = [
         ("body contains ", About::Body),
         ("log contains ", About::Log),
         ("log lacks ", About::NoLog),

@@ -168,7 +168,7 @@ impl Plan {
 /// What an attacker makes who has no key of the provider.
 fn forge(forgery: &str, plan: &Plan) -> Result<String> {
     let key = keyring::key(&plan.key)?;
-    let good = || anyhow::Ok(plan.token.sign_as(&*key, plan.algorithm()?));
+    let good = || anyhow::Ok(plan.token.sign_as(&key, plan.algorithm()?));
     Ok(match forgery {
         // No signature at all (RFC 7519, 6.1).
         "none" => plan.token.clone().header("kid", json!(key.kid())).with_signature(b""),
