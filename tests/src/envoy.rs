@@ -168,7 +168,7 @@ impl Envoy {
     /// What was found.
     pub fn check_unharmed(&self) -> Result<()> {
         let log = self.log();
-        let signs = ["panicked", "Function: proxy_", "Uncaught RuntimeError", "Wasm VM failed"];
+        let signs = ["panicked", "Function: proxy_", "Uncaught RuntimeError", "Wasm VM failed to"];
         if let Some(line) = log.lines().find(|line| signs.iter().any(|sign| line.contains(sign))) {
             bail!("the filter failed: {line}");
         }

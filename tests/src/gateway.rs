@@ -109,6 +109,7 @@ pub struct Builder {
     clusters: Vec<Value>,
     listener_changes: Vec<(String, Value)>,
     options: Options,
+    tls: Option<Value>,
     reloadable: bool,
 }
 
@@ -181,6 +182,33 @@ impl Builder {
         let stdout = "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog";
         let log = json!({"@type": stdout, "log_format": {"json_format": format}});
         self.connection_manager("access_log", json!([{"name": "stdout", "typed_config": log}]))
+    }
+
+    /// Serves HTTPS with the certificate `edge`; asks clients for a certificate of the same authority, which they may
+    /// leave out.
+    pub fn https(mut self, pki: &Pki) -> Self {
+        self.tls = Some(json!({
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+                "common_tls_context": {
+                    "tls_certificates": [{
+                        "certificate_chain": {"filename": pki.certificate("edge")},
+                        "private_key": {"filename": pki.key("edge")},
+                    }],
+                    "validation_context": {"trusted_ca": {"filename": pki.ca()}},
+                },
+            },
+        }));
+        self
+    }
+
+    /// Changes the TLS context of [`Self::https`]: for tests of what Envoy then says about certificates.
+    pub fn tls_context(mut self, change: impl FnOnce(&mut Value)) -> Self {
+        if let Some(context) = self.tls.as_mut().and_then(|tls| tls.get_mut("typed_config")) {
+            change(context);
+        }
+        self
     }
 
     /// The number of worker threads; two unless said otherwise.
@@ -265,7 +293,11 @@ impl Builder {
             insert(&mut manager, member, value.clone());
         }
         let manager = json!({"name": "envoy.filters.network.http_connection_manager", "typed_config": manager});
-        Ok(json!({"name": LISTENER, "address": address(0), "filter_chains": [{"filters": [manager]}]}))
+        let mut chain = json!({"filters": [manager]});
+        if let Some(tls) = &self.tls {
+            insert(&mut chain, "transport_socket", tls.clone());
+        }
+        Ok(json!({"name": LISTENER, "address": address(0), "filter_chains": [chain]}))
     }
 }
 

@@ -41,18 +41,30 @@ pub fn server_for_gateway_only(pki: &Pki, name: &str) -> Result<Arc<ServerConfig
 /// # Errors
 /// The certificates cannot be read.
 pub fn client(pki: &Pki, identity: Option<&str>, alpn: &[&str]) -> Result<Arc<ClientConfig>> {
+    let mut config = client_config(pki, identity.map(|name| (pki, name)))?;
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// A client that trusts `pki`, and shows the certificate `name` of another authority.
+///
+/// # Errors
+/// The certificates cannot be read.
+pub fn client_of_another_authority(pki: &Pki, other: &Pki, name: &str) -> Result<Arc<ClientConfig>> {
+    Ok(Arc::new(client_config(pki, Some((other, name)))?))
+}
+
+fn client_config(trusted: &Pki, identity: Option<(&Pki, &str)>) -> Result<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots(pki)?);
-    let mut config = match identity {
+        .with_root_certificates(roots(trusted)?);
+    Ok(match identity {
         None => builder.with_no_client_auth(),
-        Some(name) => {
+        Some((pki, name)) => {
             let (certificate, key) = read_identity(pki, name)?;
             builder.with_client_auth_cert(vec![certificate], key)?
         }
-    };
-    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    Ok(Arc::new(config))
+    })
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

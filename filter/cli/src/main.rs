@@ -1,10 +1,17 @@
-//! The `portcullis` command: makes keys and tokens for trying a gateway out.
+//! The `portcullis` command: checks and explains configurations offline, makes keys and tokens for trying a gateway out.
 //!
 //! What a command was asked for goes to standard output, everything else to standard error; a failure exits with 1.
 #![forbid(unsafe_code)]
 
+mod check;
+mod document;
+mod environment;
+mod envoy;
 mod es384;
+mod file;
 mod keys;
+mod schema;
+mod style;
 mod token;
 
 use std::io::Write;
@@ -13,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, about = "Tools for the Portcullis gateway filter")]
+#[command(name = "portcullis", version, about = "Tools for the Portcullis gateway filter", max_term_width = 120)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -21,17 +28,21 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Arguments),
     Keys(keys::Arguments),
+    Schema(schema::Arguments),
     Token(token::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Keys(arguments) => keys::run(&arguments),
-        Command::Token(arguments) => token::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Keys(arguments) => keys::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Schema(arguments) => schema::run(&arguments),
+        Command::Token(arguments) => token::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "portcullis: {error:#}");
             ExitCode::FAILURE

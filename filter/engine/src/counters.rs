@@ -41,6 +41,65 @@ pub enum CounterId {
     TokenCache(&'static str),
 }
 
+/// What the reference says about the counters of one name.
+#[derive(Debug, Clone, Copy)]
+pub struct CounterFamily {
+    /// The name.
+    pub name: &'static str,
+    /// The labels, in the order in which they stand in the name.
+    pub labels: &'static [&'static str],
+    /// What is counted.
+    pub help: &'static str,
+    /// The values of the label `event`, each with its meaning.
+    pub events: &'static [(&'static str, &'static str)],
+}
+
+/// Every counter, for the reference.
+pub const COUNTERS: &[CounterFamily] = &[
+    CounterFamily {
+        name: "portcullis_decisions",
+        labels: &["rule", "reason", "verdict"],
+        help: "decisions; the verdict is `allowed`, `denied` or `monitored` (it would have been denied)",
+        events: &[],
+    },
+    CounterFamily {
+        name: "portcullis_provider_events",
+        labels: &["provider", "event"],
+        help: "what happened to a provider's key set",
+        events: &[
+            ("fetch_started", "a worker fetches the key set for all"),
+            ("unknown_kid_refetch", "a token's key id is not in the key set: it is fetched anew"),
+            ("fetched", "the provider gave a good key set"),
+            ("fetch_failed", "an attempt failed; the standing key set stays"),
+            ("answer_discarded", "an answer came too late and is not used"),
+            ("loaded", "a worker uses a new key set"),
+            ("load_failed", "the shared key set cannot be used by this worker"),
+            ("stale_served", "the key set is past its refresh and still used"),
+            ("expired", "`keep_stale` has passed: the key set is no longer used"),
+            ("store_unavailable", "the host has no shared data: the worker fetches for itself"),
+        ],
+    },
+    CounterFamily {
+        name: "portcullis_limit_events",
+        labels: &["limit", "event"],
+        help: "what happened to a limit beside its verdicts",
+        events: &[
+            ("overflow", "the limit's table is full of busy clients (`on_overflow`)"),
+            ("error", "the limit could not be counted (`on_error`)"),
+        ],
+    },
+    CounterFamily {
+        name: "portcullis_token_cache",
+        labels: &["event"],
+        help: "what happened to the cache of verified tokens",
+        events: &[
+            ("hit", "a token needed no second verification"),
+            ("miss", "a token was not in the cache"),
+            ("evicted", "a token was dropped for want of room"),
+        ],
+    },
+];
+
 /// The counts since the last flush.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -104,5 +163,25 @@ mod tests {
             counter.name(|index| (index == 3).then_some("orders"), |_| None, |_| None),
             "portcullis_decisions.rule.orders.reason.token_expired.verdict.denied"
         );
+    }
+
+    #[test]
+    fn every_counter_is_in_the_reference() {
+        let counters = [
+            CounterId::Decision(0, Reason::Ok, Verdict::Allowed),
+            CounterId::Provider(0, "fetched"),
+            CounterId::Limit(0, "overflow"),
+            CounterId::TokenCache("hit"),
+        ];
+        assert_eq!(counters.len(), COUNTERS.len());
+        for (counter, family) in counters.into_iter().zip(COUNTERS) {
+            let name = counter.name(|_| None, |_| None, |_| None);
+            let parts: Vec<&str> = name.split('.').collect();
+            assert_eq!(parts[0], family.name);
+            let labels: Vec<&str> = parts[1..].iter().step_by(2).copied().collect();
+            assert_eq!(labels, family.labels);
+            let event = parts.last().unwrap();
+            assert!(family.events.is_empty() || family.events.iter().any(|(known, _)| known == event), "{event}");
+        }
     }
 }

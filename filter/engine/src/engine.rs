@@ -316,8 +316,8 @@ impl Engine {
         let position = policy.providers.iter().position(|provider| *provider.name == *event.provider);
         let Some(index) = position.and_then(|index| u16::try_from(index).ok()) else { return };
         match &event.kind {
-            // The worker that fetched has no other event for its new keys.
-            EventKind::Loaded { .. } | EventKind::Fetched { changed: true, .. } => {
+            // The worker that fetched has the keys by that alone; the others load them from shared data.
+            EventKind::Loaded { .. } | EventKind::Fetched { .. } => {
                 if let key_sets::Lookup::Ready { keys, .. } = self.key_sets.lookup(&event.provider, now) {
                     self.tokens.retain(index, |token| keys.contains(token.key_fingerprint()));
                 }

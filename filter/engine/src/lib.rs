@@ -7,18 +7,23 @@
 
 pub mod answer;
 mod audit;
+pub mod callout;
 pub mod claims;
 pub mod config;
 mod counters;
 mod credentials;
 mod engine;
 mod forward;
+mod generations;
 pub mod http;
+pub mod internal_token;
+pub mod introspection;
 pub mod jwt;
 pub mod key_sets;
 mod limiter;
 pub mod limits;
 pub mod matching;
+pub mod metadata;
 pub mod policy;
 pub mod ports;
 mod principal;
@@ -28,6 +33,6 @@ pub mod time;
 mod token_cache;
 mod walk;
 
-pub use counters::CounterId;
+pub use counters::{COUNTERS, CounterFamily, CounterId};
 pub use engine::{Actions, Engine, FetchResult, HeaderChange, Passage, Seed, Step};
 pub use key_sets::{Fetch, FetchId, RequestId};

@@ -1,32 +1,19 @@
 //! Verified tokens that need no second verification, bounded in bytes.
 //!
 //! The key is the whole token beside its provider, so two tokens are never taken for each other, whatever their hashes.
-//! The hash is seeded, so that nobody can choose tokens that collide. Old entries leave by generation: the table is two
-//! maps, and when the young one is full the old one is dropped and the young one takes its place.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-use siphasher::sip::SipHasher13;
-
+use crate::generations::Generations;
 use crate::jwt::VerifiedToken;
 
 /// The cache of one worker.
 #[derive(Debug)]
 pub struct TokenCache {
-    max_bytes: usize,
-    young: Generation,
-    old: Generation,
+    entries: Generations<Key, Rc<VerifiedToken>>,
     hits: u64,
     misses: u64,
-    evicted: u64,
-}
-
-#[derive(Debug)]
-struct Generation {
-    entries: HashMap<Key, Rc<VerifiedToken>, SeededHash>,
-    bytes: usize,
 }
 
 /// Counts since the last [`TokenCache::take_counts`].
@@ -49,61 +36,32 @@ const CLAIMS_FACTOR: usize = 3;
 impl TokenCache {
     /// An empty cache of at most `max_bytes`; zero switches it off. `seed` makes hashes unpredictable.
     pub fn new(max_bytes: usize, seed: (u64, u64)) -> Self {
-        let generation = || Generation { entries: HashMap::with_hasher(SeededHash(seed)), bytes: 0 };
-        Self { max_bytes, young: generation(), old: generation(), hits: 0, misses: 0, evicted: 0 }
+        Self { entries: Generations::new(max_bytes, seed), hits: 0, misses: 0 }
     }
 
     /// The verified token that `provider` made of exactly these bytes. The caller checks that it still is valid.
     pub fn get(&mut self, provider: u16, token: &[u8]) -> Option<Rc<VerifiedToken>> {
-        let key = KeyRef { provider, token };
-        if let Some(found) = self.young.get(key) {
-            self.hits += 1;
-            return Some(found);
+        let found = self.entries.get(&KeyRef { provider, token } as &dyn AsKey);
+        match found {
+            Some(_) => self.hits += 1,
+            None => self.misses += 1,
         }
-        let Some(found) = self.old.remove(key) else {
-            self.misses += 1;
-            return None;
-        };
-        self.hits += 1;
-        self.put(provider, token, Rc::clone(&found));
-        Some(found)
+        found
     }
 
     /// Remembers a verified token.
     pub fn insert(&mut self, provider: u16, token: &[u8], verified: Rc<VerifiedToken>) {
-        self.put(provider, token, verified);
-    }
-
-    fn put(&mut self, provider: u16, token: &[u8], verified: Rc<VerifiedToken>) {
-        let bytes = weight(token);
-        let half = self.max_bytes / 2;
-        if bytes > half {
-            return;
-        }
-        if self.young.bytes + bytes > half {
-            std::mem::swap(&mut self.young, &mut self.old);
-            self.evicted += self.young.entries.len() as u64;
-            self.young.clear();
-        }
-        let replaced = self.young.entries.insert(Key { provider, token: token.into() }, verified);
-        if replaced.is_none() {
-            self.young.bytes += bytes;
-        }
+        self.entries.insert(Key { provider, token: token.into() }, verified, weight(token));
     }
 
     /// Forgets one token, as when it has expired.
     pub fn remove(&mut self, provider: u16, token: &[u8]) {
-        let key = KeyRef { provider, token };
-        self.young.remove(key);
-        self.old.remove(key);
+        self.entries.remove(&KeyRef { provider, token } as &dyn AsKey);
     }
 
     /// Keeps only the tokens of `provider` for which `keep` holds, as when a key was withdrawn.
     pub fn retain(&mut self, provider: u16, keep: impl Fn(&VerifiedToken) -> bool) {
-        for generation in [&mut self.young, &mut self.old] {
-            generation.entries.retain(|key, token| key.provider != provider || keep(token));
-            generation.bytes = generation.entries.keys().map(|key| weight(&key.token)).sum();
-        }
+        self.entries.retain(|key, token| key.provider != provider || keep(token));
     }
 
     /// The counts since the last call.
@@ -111,7 +69,7 @@ impl TokenCache {
         CacheCounts {
             hits: std::mem::take(&mut self.hits),
             misses: std::mem::take(&mut self.misses),
-            evicted: std::mem::take(&mut self.evicted),
+            evicted: self.entries.take_evicted(),
         }
     }
 }
@@ -120,43 +78,19 @@ fn weight(token: &[u8]) -> usize {
     ENTRY_OVERHEAD + token.len() * (1 + CLAIMS_FACTOR)
 }
 
-impl Generation {
-    fn get(&self, key: KeyRef<'_>) -> Option<Rc<VerifiedToken>> {
-        self.entries.get(&key as &dyn AsKey).map(Rc::clone)
-    }
-
-    fn remove(&mut self, key: KeyRef<'_>) -> Option<Rc<VerifiedToken>> {
-        let removed = self.entries.remove(&key as &dyn AsKey);
-        if removed.is_some() {
-            self.bytes = self.bytes.saturating_sub(weight(key.token));
-        }
-        removed
-    }
-
-    fn clear(&mut self) {
-        self.entries.clear();
-        self.bytes = 0;
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-struct SeededHash((u64, u64));
-
-impl BuildHasher for SeededHash {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.0.0, self.0.1)
-    }
-}
-
-#[derive(Debug)]
 struct Key {
     provider: u16,
     token: Box<[u8]>,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// Never the token itself.
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Key").field("provider", &self.provider).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy)]
 struct KeyRef<'a> {
     provider: u16,
     token: &'a [u8],

@@ -13,6 +13,8 @@ pub struct Denial {
     pub detail: String,
     /// The scopes that would suffice, for the challenge (RFC 6750, section 3).
     pub scope: Option<String>,
+    /// Where the client finds the resource's metadata, for the challenge (RFC 9728, section 5.1).
+    pub resource_metadata: Option<String>,
     /// Whole seconds until a retry makes sense (RFC 9110, 10.2.3).
     pub retry_after: Option<u64>,
     /// Further headers of the answer, such as `ratelimit`.
@@ -22,7 +24,14 @@ pub struct Denial {
 impl Denial {
     /// A refusal for `reason`, with a detail for the log.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), scope: None, retry_after: None, headers: Vec::new() }
+        Self {
+            reason,
+            detail: detail.into(),
+            scope: None,
+            resource_metadata: None,
+            retry_after: None,
+            headers: Vec::new(),
+        }
     }
 
     /// The same refusal with `Retry-After`.
@@ -36,6 +45,13 @@ impl Denial {
     #[must_use]
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = Some(scope.into());
+        self
+    }
+
+    /// The same refusal naming the URL of the resource's metadata.
+    #[must_use]
+    pub fn resource_metadata(mut self, url: impl Into<String>) -> Self {
+        self.resource_metadata = Some(url.into());
         self
     }
 }
@@ -86,20 +102,21 @@ impl Answer {
 /// The challenge of RFC 6750, section 3; no error attribute where no credential was sent.
 fn challenge(denial: &Denial, realm: &str) -> Option<String> {
     let realm = quoted(realm);
+    let hints =
+        format!("{}{}", attribute("scope", &denial.scope), attribute("resource_metadata", &denial.resource_metadata));
     let error = match denial.reason.bearer_error() {
         BearerError::None => return None,
-        BearerError::Missing => return Some(format!("Bearer realm={realm}{}", scope_attribute(denial))),
+        BearerError::Missing => return Some(format!("Bearer realm={realm}{hints}")),
         BearerError::InvalidRequest => "invalid_request",
         BearerError::InvalidToken => "invalid_token",
         BearerError::InsufficientScope => "insufficient_scope",
     };
     let description = quoted(denial.reason.description());
-    let scope = scope_attribute(denial);
-    Some(format!("Bearer realm={realm}, error=\"{error}\", error_description={description}{scope}"))
+    Some(format!("Bearer realm={realm}, error=\"{error}\", error_description={description}{hints}"))
 }
 
-fn scope_attribute(denial: &Denial) -> String {
-    denial.scope.as_deref().map(|scope| format!(", scope={}", quoted(scope))).unwrap_or_default()
+fn attribute(name: &str, value: &Option<String>) -> String {
+    value.as_deref().map(|value| format!(", {name}={}", quoted(value))).unwrap_or_default()
 }
 
 /// `text` as a quoted-string (RFC 9110, 5.6.4); bytes that cannot stand in one are left out.
@@ -140,6 +157,29 @@ mod tests {
         let challenge = header(&answer, "www-authenticate").unwrap();
         assert!(challenge.contains("error=\"insufficient_scope\""), "{challenge}");
         assert!(challenge.ends_with("scope=\"a b\""), "{challenge}");
+    }
+
+    #[test]
+    fn every_challenge_names_the_metadata_of_the_resource() {
+        let url = "https://resource.example.com/.well-known/oauth-protected-resource";
+        let challenge = |reason| {
+            let answer = answer(&Denial::new(reason, "").scope("a").resource_metadata(url));
+            header(&answer, "www-authenticate").map(str::to_owned)
+        };
+        let missing = format!("Bearer realm=\"demo\", scope=\"a\", resource_metadata=\"{url}\"");
+        assert_eq!(challenge(Reason::CredentialsMissing), Some(missing));
+        for reason in [Reason::TokenExpired, Reason::ScopeInsufficient, Reason::CredentialsMalformed] {
+            let challenge = challenge(reason).unwrap();
+            assert!(challenge.ends_with(&format!(", resource_metadata=\"{url}\"")), "{challenge}");
+        }
+        assert_eq!(challenge(Reason::LimitExceeded), None);
+    }
+
+    #[test]
+    fn a_metadata_url_cannot_break_out_of_the_challenge() {
+        let denial = Denial::new(Reason::CredentialsMissing, "").resource_metadata("https://a\", error=\"x\r\ny: z");
+        let challenge = answer(&denial).headers.remove(2).1;
+        assert_eq!(challenge, r#"Bearer realm="demo", resource_metadata="https://a\", error=\"xy: z""#);
     }
 
     #[test]

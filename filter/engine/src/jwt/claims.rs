@@ -7,14 +7,14 @@ use crate::time::UnixNanos;
 
 /// The registered claims that a decision needs, read once.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Times {
+pub(crate) struct Times {
     pub expires_at: Option<UnixNanos>,
     pub not_before: Option<UnixNanos>,
     pub issued_at: Option<UnixNanos>,
 }
 
 /// Reads `exp`, `nbf` and `iat`, each a NumericDate where present.
-pub(super) fn times(claims: &Map<String, Value>) -> Result<Times, TokenError> {
+pub(crate) fn times(claims: &Map<String, Value>) -> Result<Times, TokenError> {
     Ok(Times {
         expires_at: numeric_date(claims, "exp")?,
         not_before: numeric_date(claims, "nbf")?,
@@ -23,7 +23,7 @@ pub(super) fn times(claims: &Map<String, Value>) -> Result<Times, TokenError> {
 }
 
 /// A claim that must be a string where it is present (StringOrURI; an opaque text here, compared byte by byte).
-pub(super) fn string<'c>(claims: &'c Map<String, Value>, claim: &'static str) -> Result<Option<&'c str>, TokenError> {
+pub(crate) fn string<'c>(claims: &'c Map<String, Value>, claim: &'static str) -> Result<Option<&'c str>, TokenError> {
     match claims.get(claim) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -32,7 +32,7 @@ pub(super) fn string<'c>(claims: &'c Map<String, Value>, claim: &'static str) ->
 }
 
 /// The audiences: one string or an array of strings (RFC 7519, section 4.1.3); `None` where the claim is absent.
-pub(super) fn audiences(claims: &Map<String, Value>) -> Result<Option<Vec<&str>>, TokenError> {
+pub(crate) fn audiences(claims: &Map<String, Value>) -> Result<Option<Vec<&str>>, TokenError> {
     const MALFORMED: TokenError = TokenError::ClaimMalformed { claim: "aud" };
     match claims.get("aud") {
         None => Ok(None),

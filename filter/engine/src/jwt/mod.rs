@@ -12,11 +12,11 @@
 
 pub mod algorithm;
 mod base64url;
-mod claims;
+pub(crate) mod claims;
 mod der;
 pub mod error;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod jwk;
 pub mod key;
 pub mod key_set;

@@ -81,13 +81,13 @@ fn split_url(url: &str) -> Option<JwksPlace> {
 }
 
 /// Whether `text` is `host` or `host:port` as a request may carry it.
-pub(super) fn is_authority(text: &str) -> bool {
+pub(crate) fn is_authority(text: &str) -> bool {
     let in_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
     (1..=255).contains(&text.len()) && !text.starts_with(':') && text.bytes().all(in_host)
 }
 
 /// Whether `text` is a path, perhaps with a query, as a request line carries it (RFC 3986, sections 3.3 and 3.4).
-pub(super) fn is_path(text: &str) -> bool {
+pub(crate) fn is_path(text: &str) -> bool {
     text.len() <= MAX_URI_BYTES
         && text.starts_with('/')
         && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"#\"<>\\^`{|}".contains(&byte))

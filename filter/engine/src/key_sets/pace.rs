@@ -16,14 +16,14 @@ pub(super) fn until_refresh(interval: Duration, chance: u64) -> Duration {
 
 /// The wait after `failures` failures in a row: doubled each time up to [`MAX_BACKOFF`] and `refresh`, then up to half
 /// less by chance, so that gateways that failed together do not come back together.
-pub(super) fn until_retry(failures: u32, refresh: Duration, chance: u64) -> Duration {
+pub(crate) fn until_retry(failures: u32, refresh: Duration, chance: u64) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     let full = FIRST_BACKOFF.saturating_mul(1 << doublings).min(MAX_BACKOFF).min(refresh);
     full.saturating_sub(part_of(full / 2, chance))
 }
 
 /// A number without a pattern for this attempt (the finaliser of SplitMix64).
-pub(super) fn chance(seed: u64, attempt: u64) -> u64 {
+pub(crate) fn chance(seed: u64, attempt: u64) -> u64 {
     let mut mixed = seed.wrapping_add(attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -48,23 +48,28 @@ impl std::fmt::Display for TooManyWaiting {
 
 impl std::error::Error for TooManyWaiting {}
 
-/// The waiting requests of one worker.
+/// The waiting requests of one worker, each with the source that it waits for and its goal `G` there.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(crate) struct Queue<G> {
     limits: WaitLimits,
-    waiting: BTreeMap<RequestId, Waiting>,
+    waiting: BTreeMap<RequestId, Waiting<G>>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct Waiting<G> {
     source: usize,
-    goal: Goal,
+    goal: G,
     since: UnixNanos,
 }
 
-impl Queue {
+impl<G: Copy> Queue<G> {
     pub fn new(limits: WaitLimits) -> Self {
         Self { limits, waiting: BTreeMap::new() }
+    }
+
+    /// Whether [`Self::push`] would let the request wait.
+    pub fn has_room_for(&self, request: RequestId) -> bool {
+        self.waiting.len() < self.limits.max_waiting || self.waiting.contains_key(&request)
     }
 
     pub fn len(&self) -> usize {
@@ -72,8 +77,8 @@ impl Queue {
     }
 
     /// Lets a request wait; `false` where no more may. One that waits already waits for the new goal.
-    pub fn push(&mut self, request: RequestId, source: usize, goal: Goal, now: UnixNanos) -> bool {
-        let has_room = self.waiting.len() < self.limits.max_waiting || self.waiting.contains_key(&request);
+    pub fn push(&mut self, request: RequestId, source: usize, goal: G, now: UnixNanos) -> bool {
+        let has_room = self.has_room_for(request);
         if has_room {
             self.waiting.insert(request, Waiting { source, goal, since: now });
         }
@@ -88,7 +93,7 @@ impl Queue {
     pub fn release<T>(
         &mut self,
         now: UnixNanos,
-        mut verdict: impl FnMut(usize, Goal) -> Option<T>,
+        mut verdict: impl FnMut(usize, G) -> Option<T>,
         mut timeout: impl FnMut(usize) -> T,
     ) -> Vec<(RequestId, T)> {
         let mut released = Vec::new();
@@ -114,11 +119,11 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn queue() -> Queue {
+    fn queue() -> Queue<Goal> {
         Queue::new(WaitLimits { max_waiting: 2, max_wait: Duration::from_secs(5) })
     }
 
-    fn overdue(queue: &mut Queue, seconds: u64) -> Vec<(RequestId, usize)> {
+    fn overdue(queue: &mut Queue<Goal>, seconds: u64) -> Vec<(RequestId, usize)> {
         queue.release(UnixNanos::from_secs(seconds), |_, _| None, |source| source)
     }
 

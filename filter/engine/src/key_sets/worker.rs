@@ -9,7 +9,7 @@ use super::answer::FetchOutcome;
 use super::held::Held;
 use super::shared::Link;
 use super::source::{KeySetSource, Plan, SourceError};
-use super::waiting::{Queue, TooManyWaiting, WaitFor, WaitLimits};
+use super::waiting::{Goal, Queue, TooManyWaiting, WaitFor, WaitLimits};
 use crate::ports::SharedStore;
 use crate::time::UnixNanos;
 
@@ -34,7 +34,7 @@ const IDLE_TICK: Duration = Duration::from_secs(1);
 pub struct KeySets<K> {
     held: Vec<Held<K>>,
     by_provider: BTreeMap<Rc<str>, usize>,
-    queue: Queue,
+    queue: Queue<Goal>,
     worker: Worker<K>,
     has_reported_alone: bool,
 }

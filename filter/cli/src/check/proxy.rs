@@ -1,0 +1,108 @@
+//! How the filter is loaded, and the connection manager around it.
+
+use portcullis_engine::policy::Policy;
+
+use super::finding::{Findings, Severity};
+use crate::document::Node;
+use crate::envoy::{self, Filter};
+
+/// Adds findings about what surrounds a filter.
+pub fn check(filter: &Filter<'_>, policy: Option<&Policy>, findings: &mut Findings) {
+    if let Some(plugin) = filter.plugin {
+        if filter.per_route {
+            findings.add(
+                Severity::Error,
+                plugin.line,
+                &filter.path,
+                "Envoy takes no configuration of a Wasm filter per route",
+                "name a policy in the route's metadata: {filter_metadata: {portcullis: {policy: NAME}}}",
+            );
+        }
+        check_plugin(filter, plugin, findings);
+    }
+    if let Some((path, manager)) = &filter.manager {
+        check_paths(path, manager, findings);
+        check_addresses(path, manager, policy, findings);
+    }
+}
+
+fn check_plugin(filter: &Filter<'_>, plugin: &Node, findings: &mut Findings) {
+    let mut warn = |member: &str, problem: &str, hint: &str| {
+        let line = plugin.lines().find(member);
+        findings.add(Severity::Warning, line, &format!("{}.{member}", filter.path), problem, hint);
+    };
+    if !plugin.is_true_at(&["allow_on_headers_stop_iteration"]) {
+        let problem = "a request whose verdict has to wait cannot be held back";
+        warn("allow_on_headers_stop_iteration", problem, "set `allow_on_headers_stop_iteration: true`");
+    }
+    let hint = "set `failure_policy: FAIL_RELOAD`: that request gets 503, and a fresh module takes over";
+    match plugin.text_at(&["failure_policy"]) {
+        Some("FAIL_RELOAD") => {}
+        Some("FAIL_OPEN") => warn("failure_policy", "after a failure every request passes unchecked", hint),
+        _ if plugin.is_true_at(&["fail_open"]) => {
+            warn("fail_open", "after a failure every request passes unchecked", hint)
+        }
+        _ => warn("failure_policy", "after a failure every request of that worker gets 503, for ever", hint),
+    }
+    if plugin.text_at(&["vm_config", "vm_id"]).is_none_or(str::is_empty) {
+        let problem = "without an id the filter shares its limits and key sets with every other nameless module";
+        warn("vm_config.vm_id", problem, "set `vm_id: portcullis`");
+    }
+}
+
+/// The filter must see the path as the client sent it.
+fn check_paths(path: &str, manager: &Node, findings: &mut Findings) {
+    let repairs = [
+        (manager.is_true_at(&["normalize_path"]), "normalize_path", "set `normalize_path: false`"),
+        (manager.is_true_at(&["merge_slashes"]), "merge_slashes", "set `merge_slashes: false`"),
+        (
+            matches!(
+                manager.text_at(&["path_with_escaped_slashes_action"]),
+                Some("UNESCAPE_AND_FORWARD" | "UNESCAPE_AND_REDIRECT")
+            ),
+            "path_with_escaped_slashes_action",
+            "set `path_with_escaped_slashes_action: KEEP_UNCHANGED`",
+        ),
+    ];
+    for (_, member, hint) in repairs.into_iter().filter(|(repairs, ..)| *repairs) {
+        let line = manager.get(member).map_or(manager.line, |member| member.line);
+        let problem = "paths are repaired before the filter sees them: it cannot refuse an ambiguous one any more";
+        findings.add(Severity::Warning, line, &format!("{path}.{member}"), problem, hint);
+    }
+}
+
+/// A limit by address is as good as the address.
+fn check_addresses(path: &str, manager: &Node, policy: Option<&Policy>, findings: &mut Findings) {
+    let counts_by_address = policy.is_some_and(|policy| policy.limits.iter().any(|limit| limit.key.reads_address()));
+    let is_settled =
+        manager.is_true_at(&["use_remote_address"]) || manager.get("original_ip_detection_extensions").is_some();
+    if counts_by_address && !is_settled {
+        let line = manager.get("use_remote_address").map_or(manager.line, |member| member.line);
+        findings.add(
+            Severity::Warning,
+            line,
+            &format!("{path}.use_remote_address"),
+            "a client can choose the address that limits count it by, with `x-forwarded-for`",
+            "set `use_remote_address: true`, and `xff_num_trusted_hops` where proxies of yours stand in front",
+        );
+    }
+}
+
+/// Without tags, the labels of the counters stay in their names.
+pub fn check_statistics(root: &Node, findings: &mut Findings) {
+    if !envoy::is_bootstrap(root) {
+        return;
+    }
+    let tags = root.at(&["stats_config", "stats_tags"]).map(Node::elements).unwrap_or_default();
+    let has = |name: &str| tags.iter().any(|tag| tag.text_at(&["tag_name"]) == Some(name));
+    let missing: Vec<&str> = ["rule", "reason", "verdict"].into_iter().filter(|name| !has(name)).collect();
+    if !missing.is_empty() {
+        findings.add(
+            Severity::Hint,
+            root.lines().find("stats_config.stats_tags"),
+            "stats_config.stats_tags",
+            format!("{} will be no labels of the filter's counters", missing.join(", ")),
+            "copy the tags from the reference gateway's envoy.yaml",
+        );
+    }
+}
