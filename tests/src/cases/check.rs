@@ -200,7 +200,7 @@ fn broken_promises(seen: &Seen, template: &Template) -> Vec<String> {
         promise(body.contains(&format!("\"status\":{status}")), "the document has the status of the answer");
         promise(*status != 401 || values(headers, "www-authenticate").len() == 1, "a 401 has one challenge");
         let waits = matches!(status, 429 | 503);
-        promise(waits == !values(headers, "retry-after").is_empty(), "429 and 503, and no other, say when to retry");
+        promise(waits != values(headers, "retry-after").is_empty(), "429 and 503, and no other, say when to retry");
         promise(seen.audited("request_denied") == [reason], "a refusal is audited once, with its reason");
         shown.push(body);
         shown.extend(headers.iter().map(|(_, value)| value.as_str()));

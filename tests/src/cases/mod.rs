@@ -44,6 +44,10 @@ pub struct Facts {
     pub address: Option<IpAddr>,
     /// The policy that the matched route's metadata names.
     pub route_policy: Option<String>,
+    /// The names in the client's certificate, by field (`uri_san`).
+    pub certificate: BTreeMap<String, String>,
+    /// Whether the proxy has verified that certificate.
+    pub certificate_is_verified: bool,
     /// No tick has come before the first request, so no key set is there yet.
     pub cold_start: bool,
     /// The host's shared data cannot be used.

@@ -158,14 +158,17 @@ fn facts(block: &Block<'_>, facts: &mut Facts) -> Result<()> {
             "address" => facts.address = Some(value.trim().parse()?),
             "route_policy" => facts.route_policy = Some(value.trim().to_owned()),
             "now" => facts.now = Some(value.trim().parse()?),
+            "certificate" if value.trim() == "verified" => facts.certificate_is_verified = true,
             "start" if value.trim() == "cold" => facts.cold_start = true,
             "store" if value.trim() == "fails" => facts.store_fails = true,
-            other => match other.strip_prefix("env.") {
-                Some(variable) => {
-                    facts.environment.insert(variable.to_owned(), value.trim().to_owned());
-                }
-                None => bail!("unknown fact {line:?}"),
-            },
+            other => {
+                let (names, name) = match (other.strip_prefix("env."), other.strip_prefix("certificate.")) {
+                    (Some(variable), _) => (&mut facts.environment, variable),
+                    (_, Some(field)) => (&mut facts.certificate, field),
+                    _ => bail!("unknown fact {line:?}"),
+                };
+                names.insert(name.to_owned(), value.trim().to_owned());
+            }
         }
     }
     Ok(())
@@ -307,7 +310,8 @@ fn about(line: &str) -> Option<About> {
             None => header_line(header).map(|(name, value)| About::Response(name, value))?,
         });
     }
-    let texts: [(&str, fn(String) -> About); 4] = [
+    type Make = fn(String) -> About;
+    let texts: [(&str, Make); 4] = [
         ("body contains ", About::Body),
         ("log contains ", About::Log),
         ("log lacks ", About::NoLog),

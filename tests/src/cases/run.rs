@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use portcullis_engine::ports::memory::MemoryStore;
 use portcullis_engine::ports::{
-    Attributes, Expected, Ports, SharedStore, SoftwareOnly, StoreUnavailable, Version, WriteOutcome,
+    Attributes, CertificateField, Expected, Ports, SharedStore, SoftwareOnly, StoreUnavailable, Version, WriteOutcome,
 };
 use portcullis_engine::time::UnixNanos;
 use portcullis_engine::{Actions, Engine, Fetch, FetchId, FetchResult, HeaderChange, RequestId, Seed, Step as Verdict};
@@ -134,16 +134,32 @@ struct Gateway {
 }
 
 /// What the proxy knows of a request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Known {
     lines: Vec<(Vec<u8>, Vec<u8>)>,
     address: Option<IpAddr>,
     route_policy: Option<String>,
+    certificate: BTreeMap<String, String>,
+    certificate_is_verified: bool,
 }
 
 impl Attributes for Known {
     fn source_address(&self) -> Option<IpAddr> {
         self.address
+    }
+
+    fn client_certificate_is_verified(&self) -> bool {
+        self.certificate_is_verified
+    }
+
+    fn client_certificate(&self, field: CertificateField) -> Option<Vec<u8>> {
+        let name = match field {
+            CertificateField::UriSan => "uri_san",
+            CertificateField::DnsSan => "dns_san",
+            CertificateField::Subject => "subject",
+            CertificateField::Sha256 => "sha256",
+        };
+        self.certificate.get(name).map(|name| name.as_bytes().to_vec())
     }
 
     fn route_policy(&self) -> Option<Vec<u8>> {
@@ -267,6 +283,8 @@ impl Gateway {
             lines: lines(request, self.last_id, template)?,
             address: request.address.or(facts.address),
             route_policy: request.route_policy.clone().or_else(|| facts.route_policy.clone()),
+            certificate: facts.certificate.clone(),
+            certificate_is_verified: facts.certificate_is_verified,
         };
         self.log.clear();
         let ports = Ports { store: &self.store, signatures: &SoftwareOnly, attributes: &known };
@@ -321,7 +339,7 @@ impl Gateway {
             }
             self.now = next.max(self.now);
             let due = self.fetches.iter().position(|(due, ..)| *due <= self.now);
-            let nobody = Known { lines: Vec::new(), address: None, route_policy: None };
+            let nobody = Known::default();
             let ports = Ports { store: &self.store, signatures: &SoftwareOnly, attributes: &nobody };
             let actions = match due {
                 Some(index) => {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, anyhow, bail};
+use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::keyring;
@@ -82,6 +83,8 @@ impl Template {
             ("repeat", [text, times]) => Ok(text.repeat(times.parse()?)),
             ("again", [name]) => self.named.get(*name).cloned().ok_or_else(|| anyhow!("no token {name:?} yet")),
             ("secret", []) => Ok(keyring::SECRET.to_owned()),
+            ("sha256", [text]) => Ok(hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())),
+            ("base64", [text]) => Ok(base64::engine::general_purpose::STANDARD.encode(text)),
             ("jwk", [name, changes @ ..]) => jwk(name, changes),
             ("raw", parts) => {
                 let token = raw(parts)?;
@@ -165,7 +168,7 @@ impl Plan {
 /// What an attacker makes who has no key of the provider.
 fn forge(forgery: &str, plan: &Plan) -> Result<String> {
     let key = keyring::key(&plan.key)?;
-    let good = || anyhow::Ok(plan.token.sign_as(&*key, plan.algorithm()?));
+    let good = || anyhow::Ok(plan.token.sign_as(&key, plan.algorithm()?));
     Ok(match forgery {
         // No signature at all (RFC 7519, 6.1).
         "none" => plan.token.clone().header("kid", json!(key.kid())).with_signature(b""),
@@ -220,6 +223,10 @@ fn raw(parts: &[&str]) -> Result<String> {
     }
     let default = format!("{{\"alg\":\"ES256\",\"kid\":\"{key}\"}}");
     Ok(mint::sign_raw(header.unwrap_or(&default), claims.unwrap_or("{}"), &*keyring::key(key)?))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The public JWK of a key, with members changed (`use=enc`) or left out (`alg=-`).

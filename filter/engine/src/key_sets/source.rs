@@ -60,6 +60,16 @@ pub enum Location {
     },
 }
 
+impl KeySetSource {
+    /// Whether keys can be fetched from here, so that a configuration can be checked before anything runs.
+    ///
+    /// # Errors
+    /// [`SourceError`] names what is wrong.
+    pub fn check(&self) -> Result<(), SourceError> {
+        Plan::new(self.clone()).map(drop)
+    }
+}
+
 /// Why a [`KeySetSource`] cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceError {
@@ -82,16 +92,27 @@ pub enum SourceError {
     },
 }
 
+impl SourceError {
+    /// What is wrong, without saying where.
+    pub fn problem(&self) -> &'static str {
+        match self {
+            Self::DuplicateProvider(_) => "has two key set sources",
+            Self::Authority { .. } => "is not host or host:port",
+            Self::Path { .. } => "is not a path that begins with `/` and that a request can carry",
+            Self::Issuer { .. } => "is not an http or https URL without query and fragment",
+        }
+    }
+}
+
 impl std::fmt::Display for SourceError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::DuplicateProvider(provider) => write!(f, "provider `{provider}` has two key set sources"),
-            Self::Authority { provider } => write!(f, "provider `{provider}`: authority is not host or host:port"),
-            Self::Path { provider } => write!(f, "provider `{provider}`: path is not a path that begins with `/`"),
-            Self::Issuer { provider } => {
-                write!(f, "provider `{provider}`: issuer is not an http or https URL without query and fragment")
-            }
-        }
+        let (provider, field) = match self {
+            Self::DuplicateProvider(provider) => (provider, ""),
+            Self::Authority { provider } => (provider, ": authority"),
+            Self::Path { provider } => (provider, ": path"),
+            Self::Issuer { provider } => (provider, ": issuer"),
+        };
+        write!(f, "provider `{provider}`{field} {}", self.problem())
     }
 }
 

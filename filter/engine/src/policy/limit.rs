@@ -125,7 +125,9 @@ impl Limit {
             KeySection::All(parts) => (false, parts),
             KeySection::FirstOf(parts) => (true, parts),
         };
-        let parts: Option<Vec<KeyPart>> = parts.iter().map(|part| KeyPart::parse(&at, part, problems)).collect();
+        // Every part is read before the first failure counts: all problems at once.
+        let parts: Vec<Option<KeyPart>> = parts.iter().map(|part| KeyPart::parse(&at, part, problems)).collect();
+        let parts: Option<Vec<KeyPart>> = parts.into_iter().collect();
         let burst = match section.burst.map(NonZeroU64::new) {
             None => Some(section.rate.requests),
             Some(Some(burst)) => Some(burst),

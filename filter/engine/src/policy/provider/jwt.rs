@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::config::schema::{DiscoverySection, JwksSection, Profile, ProviderSection};
 use crate::config::{Problems, document::member_path, suggest};
 use crate::jwt::{self, Algorithm, AlgorithmSet, KeySet, Verifier};
-use crate::key_sets::{KeySetSource, Location};
+use crate::key_sets::{KeySetSource, Location, SourceError};
 
 use super::Surroundings;
 use crate::policy::Environment;
@@ -93,7 +93,7 @@ fn discovered(
         return None;
     };
     let host = issuer.split_once("://").map_or(issuer, |(_, rest)| rest).split('/').next().unwrap_or_default();
-    around.key_sets.push(KeySetSource {
+    let source = KeySetSource {
         provider: name.to_owned(),
         cluster: discovery.cluster.clone(),
         location: Location::Discovery {
@@ -104,8 +104,8 @@ fn discovered(
         keep_stale: discovery.keep_stale.0,
         unknown_kid_cooldown: discovery.unknown_kid_cooldown.0,
         timeout: discovery.timeout.0,
-    });
-    Some(KeySource::Remote(around.key_sets.len() - 1))
+    };
+    remote(path, &member_path(path, "discovery"), source, around)
 }
 
 fn algorithms(path: &str, names: &[String], problems: &mut Problems) -> AlgorithmSet {
@@ -153,8 +153,7 @@ fn keys(
                 problems.add(member_path(&at, "path"), format!("{key_path:?} does not begin with a slash"));
                 return None;
             }
-            around.key_sets.push(remote_source(name, cluster, key_path, jwks));
-            Some(KeySource::Remote(around.key_sets.len() - 1))
+            remote(path, &at, remote_source(name, cluster, key_path, jwks), around)
         }
         (None, Some(document), None) => fixed(&member_path(&at, "inline"), document, algorithms, problems),
         (None, None, Some(variable)) => {
@@ -182,6 +181,25 @@ fn keys(
             None
         }
     }
+}
+
+/// Takes up a remote key set, which the section at `at` of the provider at `path` describes.
+fn remote(path: &str, at: &str, source: KeySetSource, around: &mut Surroundings<'_>) -> Option<KeySource> {
+    if let Err(error) = source.check() {
+        let (at, hint) = match &error {
+            SourceError::Authority { .. } => (member_path(at, "authority"), Some("such as `idp.example:8443`")),
+            SourceError::Issuer { .. } => (member_path(path, "issuer"), Some("such as `https://idp.example`")),
+            SourceError::Path { .. } => (member_path(at, "path"), None),
+            SourceError::DuplicateProvider(_) => (at.to_owned(), None),
+        };
+        match hint {
+            Some(hint) => around.problems.add_with_hint(at, error.problem(), hint),
+            None => around.problems.add(at, error.problem()),
+        }
+        return None;
+    }
+    around.key_sets.push(source);
+    Some(KeySource::Remote(around.key_sets.len() - 1))
 }
 
 fn remote_source(name: &str, cluster: &str, path: &str, jwks: &JwksSection) -> KeySetSource {
@@ -226,7 +244,8 @@ fn secret(at: &str, secret: &[u8], algorithms: AlgorithmSet, problems: &mut Prob
 
 /// A key set of which no key fits any of the provider's algorithms would refuse every token.
 fn usable(at: &str, keys: KeySet, algorithms: AlgorithmSet, problems: &mut Problems) -> Option<KeySource> {
-    if keys.keys().iter().all(|key| key.algorithms().intersection(algorithms).is_empty()) {
+    // Without a valid algorithm that is the problem, and reported already.
+    if !algorithms.is_empty() && keys.keys().iter().all(|key| key.algorithms().intersection(algorithms).is_empty()) {
         problems.add(at, "has no key for any of the provider's `algorithms`");
         return None;
     }
