@@ -1,5 +1,5 @@
 //! `portcullis explain`, `routes` and `schema`, as a user types them.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::process::{Command, Output};
 
