@@ -4,12 +4,16 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod configured;
 mod document;
 mod environment;
 mod envoy;
 mod es384;
+mod explain;
 mod file;
 mod keys;
+mod routes;
+mod rule_text;
 mod schema;
 mod style;
 mod token;
@@ -29,7 +33,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Arguments),
+    Explain(explain::Arguments),
     Keys(keys::Arguments),
+    Routes(routes::Arguments),
     Schema(schema::Arguments),
     Token(token::Arguments),
 }
@@ -37,6 +43,8 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Check(arguments) => check::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Routes(arguments) => routes::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Token(arguments) => token::run(&arguments).map(|()| ExitCode::SUCCESS),

@@ -15,6 +15,7 @@ use anyhow::Result;
 use clap::Args;
 use portcullis_engine::config::document::member_path;
 use portcullis_engine::policy::Policy;
+use portcullis_engine::{Engine, Seed};
 use serde_json::Value;
 
 use crate::document::{self, Node};
@@ -185,7 +186,10 @@ fn examine_filter(filter: &Filter<'_>, arguments: &Arguments, findings: &mut Fin
     if !arguments.environment.assume_env {
         warn_of_unknown(filter, &configuration.value, &environment, &mut notes);
     }
-    match policy {
+    // The engine sees what no section shows, such as bounds on the timing of fetches.
+    let text = configuration.value.to_string();
+    let engine = || Engine::new(text.as_bytes(), &|name| Some(environment.look_up(name)), Seed([7; 32]));
+    match policy.and_then(|policy| engine().map(|_| policy)) {
         Ok(policy) => {
             policy::check(&policy, &configuration.value, &mut notes);
             Some(policy)

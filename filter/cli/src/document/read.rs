@@ -25,7 +25,7 @@ pub struct Mistake {
 const MAX_DEPTH: usize = 128;
 
 /// More values than any configuration has: aliases of aliases can ask for billions.
-const MAX_NODES: usize = 2_000_000;
+const MAX_NODES: usize = 1_000_000;
 
 /// Reads `text`. What can be read in spite of a mistake is read, so that all mistakes come at once.
 ///
@@ -71,6 +71,10 @@ fn shift(node: &mut Node, by: usize) {
 
 fn mistake(line: usize, path: &str, problem: String, hint: Option<&str>) -> Mistake {
     Mistake { line, path: path.to_owned(), problem, hint: hint.map(str::to_owned) }
+}
+
+fn too_many(line: usize) -> Mistake {
+    mistake(line, "", format!("holds more than {MAX_NODES} values"), None)
 }
 
 struct Builder {
@@ -129,10 +133,14 @@ impl Builder {
                 }
             }
             Event::Alias(anchor) => {
-                let Some(node) = self.anchors.get(&anchor).cloned() else {
+                let Some(node) = self.anchors.get(&anchor) else {
                     return Err(mistake(line, &self.path(), "an alias of something that contains it".to_owned(), None));
                 };
                 self.nodes = self.nodes.saturating_add(node.size());
+                if self.nodes > MAX_NODES {
+                    return Err(too_many(line));
+                }
+                let node = node.clone();
                 self.put(node, 0)?;
             }
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
@@ -183,7 +191,7 @@ impl Builder {
     fn put(&mut self, node: Node, anchor: usize) -> Result<(), Mistake> {
         self.nodes = self.nodes.saturating_add(1);
         if self.nodes > MAX_NODES {
-            return Err(mistake(node.line, "", format!("holds more than {MAX_NODES} values"), None));
+            return Err(too_many(node.line));
         }
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
@@ -268,7 +276,8 @@ mod tests {
             text.push_str(&format!("a{level}: &a{level} [{}]\n", vec![below; 10].join(", ")));
         }
         assert!(refusal(&text).problem.contains("more than"));
-        assert!(refusal(&"[".repeat(100_000)).problem.contains("deep"));
+        assert!(refusal(&format!("{}{}", "[".repeat(200), "]".repeat(200))).problem.contains("deep"));
+        assert_eq!(refusal(&"[".repeat(100_000)).line, 1);
     }
 
     #[test]

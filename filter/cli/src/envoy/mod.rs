@@ -171,8 +171,8 @@ mod tests {
 
     #[test]
     fn a_struct_and_a_text_are_read_with_their_lines() {
-        let as_struct = "{\"@type\": type.googleapis.com/google.protobuf.Struct, value: {\n   mode: enforce}}";
-        let as_text = "{\"@type\": a/google.protobuf.StringValue, value:\n '{\"mode\": \"enforce\"}'}";
+        let as_struct = "{\"@type\": type.googleapis.com/google.protobuf.Struct, value: {\n          mode: enforce}}";
+        let as_text = "{\"@type\": a/google.protobuf.StringValue, value:\n          '{\"mode\": \"enforce\"}'}";
         for configuration in [as_struct, as_text] {
             let (value, line) = read_one(&wasm("portcullis", configuration)).unwrap();
             assert_eq!((value, line), (serde_json::json!({"mode": "enforce"}), 7));

@@ -23,13 +23,13 @@ pub fn markdown(schema: &Value) -> String {
                 let is_required = required.is_some_and(|names| names.iter().any(|name| name == field.as_str()));
                 text.push_str(&format!(
                     "| `{field}` | {} | {} | {} |\n",
-                    cell(&kind(schema, property)),
+                    cell(&kind(property)),
                     cell(&default(property, is_required)),
                     cell(described(property)),
                 ));
             }
         } else {
-            text.push_str(&format!("\nForm: {}\n", kind(schema, section)));
+            text.push_str(&format!("\nForm: {}\n", kind(section)));
         }
     }
     text
@@ -88,7 +88,7 @@ fn title(name: &str) -> String {
 }
 
 /// What a field may hold, in words.
-fn kind(schema: &Value, property: &Value) -> String {
+fn kind(property: &Value) -> String {
     if let Some(name) = reference_name(property) {
         let title = title(&name);
         let anchor = title.to_lowercase().replace(' ', "-");
@@ -99,7 +99,7 @@ fn kind(schema: &Value, property: &Value) -> String {
         return words.collect::<Vec<_>>().join(" or ");
     }
     if let Some(choices) = property.get("anyOf").and_then(Value::as_array) {
-        return choices.iter().map(|choice| kind(schema, choice)).collect::<Vec<_>>().join(", or ");
+        return choices.iter().map(kind).collect::<Vec<_>>().join(", or ");
     }
     let examples = property.get("examples").and_then(Value::as_array);
     let example = |what: &str| match examples.and_then(|examples| examples.first()).and_then(Value::as_str) {
@@ -116,15 +116,15 @@ fn kind(schema: &Value, property: &Value) -> String {
         ["boolean"] => "true or false".to_owned(),
         ["string", ..] => example("text"),
         ["array"] => match property.get("items") {
-            Some(items) => format!("list of {}", kind(schema, items)),
+            Some(items) => format!("list of {}", kind(items)),
             None => "list".to_owned(),
         },
         ["object"] => match (property.get("additionalProperties"), property.get("properties")) {
             (_, Some(Value::Object(members))) => {
-                let members = members.iter().map(|(name, value)| format!("`{name}`: {}", kind(schema, value)));
+                let members = members.iter().map(|(name, value)| format!("`{name}`: {}", kind(value)));
                 format!("object with {}", members.collect::<Vec<_>>().join(", "))
             }
-            (Some(value @ Value::Object(_)), _) => format!("name to {}", kind(schema, value)),
+            (Some(value @ Value::Object(_)), _) => format!("name to {}", kind(value)),
             _ => "object".to_owned(),
         },
         _ => "anything".to_owned(),

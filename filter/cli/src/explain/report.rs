@@ -1,0 +1,256 @@
+//! The explanation: each check with its verdict and its reason.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use portcullis_engine::answer::Reason;
+use portcullis_engine::policy::{Rule, Who};
+use portcullis_engine::{HeaderChange, Step};
+use serde_json::{Value, json};
+
+use super::replay::Replayed;
+use crate::configured::Configured;
+use crate::rule_text;
+use crate::style::Style;
+
+/// The checks, in the order in which a request meets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Request,
+    Rule,
+    Headers,
+    LimitsByAddress,
+    Credential,
+    Scopes,
+    LimitsByPrincipal,
+    Forward,
+}
+
+const STAGES: [(Stage, &str); 8] = [
+    (Stage::Request, "request"),
+    (Stage::Rule, "rule"),
+    (Stage::Headers, "headers"),
+    (Stage::LimitsByAddress, "limits before identity"),
+    (Stage::Credential, "identity"),
+    (Stage::Scopes, "scopes"),
+    (Stage::LimitsByPrincipal, "limits by identity"),
+    (Stage::Forward, "forwarding"),
+];
+
+/// One check.
+#[derive(Debug)]
+struct Check {
+    name: &'static str,
+    verdict: &'static str,
+    why: String,
+}
+
+/// What `explain` says.
+#[derive(Debug)]
+pub struct Report {
+    rule: Option<(String, String, usize)>,
+    checks: Vec<Check>,
+    step: Step,
+    reason: Reason,
+    notes: Vec<String>,
+}
+
+impl Report {
+    /// Explains what the engine did.
+    pub fn new(filter: &Configured, replayed: &Replayed, token: Option<&str>) -> Self {
+        let at = replayed.decisions.iter().map(|(rule, ..)| *rule).find(|rule| *rule < filter.policy.rules.len());
+        let rule = at.and_then(|at| Some((at, filter.policy.rules.get(at)?)));
+        let mut found: Vec<(Stage, Reason, bool, String)> = Vec::new();
+        let refusals = replayed.decisions.iter().filter(|(_, reason, _)| *reason != Reason::Ok);
+        for ((_, reason, verdict), event) in refusals.zip(&replayed.events) {
+            let detail = event.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let stage = stage(*reason, &detail, rule.map(|(_, rule)| rule), filter);
+            found.push((stage, *reason, *verdict == "denied", detail));
+        }
+        let last = found.iter().find(|(_, _, denied, _)| *denied).map(|(stage, ..)| *stage);
+        let claims = token.and_then(claims);
+        let checks = STAGES.iter().map(|(stage, name)| {
+            let here = found.iter().find(|(at, ..)| at == stage);
+            match here {
+                Some((_, reason, denied, detail)) => Check {
+                    name,
+                    verdict: if *denied { "refused" } else { "monitored" },
+                    why: format!("{reason}: {}", if detail.is_empty() { reason.description() } else { detail }),
+                },
+                None if last.is_some_and(|last| *stage > last) => {
+                    Check { name, verdict: "not reached", why: String::new() }
+                }
+                None => {
+                    // Without an identity (in monitor mode) there are no scopes to look at.
+                    let unknown = *stage == Stage::Scopes && found.iter().any(|(at, ..)| *at == Stage::Credential);
+                    let why = if unknown { String::new() } else { passed(*stage, rule, filter, claims.as_ref()) };
+                    Check { name, verdict: if why.is_empty() { "not asked" } else { "passed" }, why }
+                }
+            }
+        });
+        let waited = found.iter().any(|(_, reason, ..)| *reason == Reason::KeysUnavailable);
+        let notes = replayed.missing_keys.iter().filter(|_| waited).map(|provider| {
+            format!("the key set of provider {provider:?} is not here; give it with --jwks {provider}=FILE")
+        });
+        Self {
+            rule: rule.map(|(at, _)| {
+                let (path, line) = filter.rule_place(at);
+                (path, filter.match_text(at), line)
+            }),
+            checks: checks.collect(),
+            reason: found.iter().find(|(_, _, denied, _)| *denied).map_or(Reason::Ok, |(_, reason, ..)| *reason),
+            step: replayed.step.clone(),
+            notes: notes.collect(),
+        }
+    }
+
+    /// Whether the request goes on.
+    pub fn passes(&self) -> bool {
+        matches!(self.step, Step::Continue(_))
+    }
+
+    /// The explanation for a person.
+    pub fn to_text(&self, style: Style) -> String {
+        let mut text = match &self.step {
+            Step::Continue(_) => format!("{}\n", style.green("the request passes")),
+            Step::Deny(answer) => {
+                format!("{}\n", style.red(&format!("the request is refused: {} {}", answer.status, self.reason)))
+            }
+            Step::Hold => format!("{}\n", style.red("the request waits for a key set")),
+        };
+        if let Some((path, meets, line)) = &self.rule {
+            text.push_str(&format!("rule: {} (line {line}): {meets}\n", style.bold(path)));
+        }
+        text.push('\n');
+        for check in &self.checks {
+            let verdict = format!("{:<12}", check.verdict);
+            let verdict = match check.verdict {
+                "passed" => style.green(&verdict),
+                "refused" => style.red(&verdict),
+                "monitored" => style.yellow(&verdict),
+                _ => style.dim(&verdict),
+            };
+            text.push_str(format!("  {:<24}{verdict}{}", check.name, check.why).trim_end());
+            text.push('\n');
+        }
+        let list = |title: &str, lines: Vec<String>| {
+            if lines.is_empty() { String::new() } else { format!("\n{title}\n  {}\n", lines.join("\n  ")) }
+        };
+        match &self.step {
+            Step::Continue(passage) => {
+                text.push_str(&list("changed before it goes on:", changes(&passage.request)));
+                text.push_str(&list("changed in the response:", changes(&passage.response)));
+            }
+            Step::Deny(answer) => {
+                let headers = answer.headers.iter().map(|(name, value)| format!("{name}: {value}"));
+                text.push_str(&list("the client gets:", headers.chain([answer.body.clone()]).collect()));
+            }
+            Step::Hold => {}
+        }
+        text.push_str(&list("note:", self.notes.clone()));
+        text
+    }
+
+    /// The explanation for a program.
+    pub fn to_json(&self) -> Value {
+        let (status, request, response) = match &self.step {
+            Step::Continue(passage) => (Value::Null, changes(&passage.request), changes(&passage.response)),
+            Step::Deny(answer) => {
+                let headers = answer.headers.iter().map(|(name, value)| format!("{name}: {value}"));
+                (json!(answer.status), Vec::new(), headers.collect())
+            }
+            Step::Hold => (Value::Null, Vec::new(), Vec::new()),
+        };
+        let checks =
+            self.checks.iter().map(|check| json!({"check": check.name, "verdict": check.verdict, "why": check.why}));
+        json!({
+            "passes": self.passes(),
+            "status": status,
+            "reason": self.reason.code(),
+            "rule": self.rule.as_ref().map(|(path, meets, line)| json!({"path": path, "match": meets, "line": line})),
+            "checks": checks.collect::<Vec<_>>(),
+            "request": request,
+            "response": response,
+            "notes": self.notes,
+        })
+    }
+}
+
+/// The check that refuses for a reason. Reasons are grouped by how their codes begin.
+fn stage(reason: Reason, detail: &str, rule: Option<&Rule>, filter: &Configured) -> Stage {
+    let code = reason.code();
+    if matches!(reason, Reason::HeaderMissing | Reason::HeaderForbidden) {
+        return Stage::Headers;
+    }
+    if reason == Reason::RuleDenied || ["credentials_", "token_", "keys_"].iter().any(|start| code.starts_with(start)) {
+        return if detail.contains("cannot hold") { Stage::Forward } else { Stage::Credential };
+    }
+    if code.starts_with("limit_") {
+        let by_principal = rule.is_some_and(|rule| {
+            let limits = rule.limits_by_principal.iter().filter_map(|index| filter.policy.limits.get(*index));
+            limits.into_iter().any(|limit| detail.contains(&format!("{:?}", limit.name)))
+        });
+        return if by_principal { Stage::LimitsByPrincipal } else { Stage::LimitsByAddress };
+    }
+    match code.split('_').next() {
+        Some("route") => Stage::Rule,
+        Some("scope") => Stage::Scopes,
+        _ => Stage::Request,
+    }
+}
+
+/// Why a check let the request pass; empty where it asked for nothing.
+fn passed(stage: Stage, rule: Option<(usize, &Rule)>, filter: &Configured, claims: Option<&Value>) -> String {
+    let policy = &filter.policy;
+    let Some((at, rule)) = rule else {
+        return if stage == Stage::Request {
+            "the head and the path are well-formed".to_owned()
+        } else {
+            String::new()
+        };
+    };
+    let claim = |name: &str| claims.and_then(|claims| claims.get(name)).map(plain).unwrap_or_default();
+    match stage {
+        Stage::Request => "the head and the path are well-formed".to_owned(),
+        Stage::Rule if at < policy.index.rules().len() => {
+            format!("{} is the first that matches", filter.rule_place(at).0)
+        }
+        Stage::Rule if policy.unmatched == Some(at) => "no rule matches: the default policy applies".to_owned(),
+        Stage::Rule => "the route names this policy".to_owned(),
+        Stage::Headers => {
+            let list = |what: &str, names: &[String]| match names {
+                [] => None,
+                names => Some(format!("{what} {}", names.join(", "))),
+            };
+            let parts = [list("has", &rule.headers.require), list("lacks", &rule.headers.forbid)];
+            parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+        }
+        Stage::LimitsByAddress => rule_text::limits(policy, &rule.limits_by_address),
+        Stage::LimitsByPrincipal => rule_text::limits(policy, &rule.limits_by_principal),
+        Stage::Credential if rule.who == Who::Everybody => "everybody may pass".to_owned(),
+        Stage::Credential => format!("{} vouches for {:?}", rule_text::who(policy, rule), claim("sub")),
+        Stage::Scopes if rule.scopes.is_empty() => String::new(),
+        Stage::Scopes => {
+            let has = if claim("scope").is_empty() { claim("scp") } else { claim("scope") };
+            format!("needs {}; the token has {has:?}", rule_text::scopes(rule))
+        }
+        Stage::Forward => "see below".to_owned(),
+    }
+}
+
+/// The claims of a token, for show: the engine has judged it.
+fn claims(token: &str) -> Option<Value> {
+    let payload = token.split('.').nth(1)?;
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn changes(changes: &[HeaderChange]) -> Vec<String> {
+    let line = |change: &HeaderChange| match change {
+        HeaderChange::Remove(name) => format!("removed {name}"),
+        HeaderChange::Set(name, value) => format!("set {name}: {}", String::from_utf8_lossy(value)),
+    };
+    changes.iter().map(line).collect()
+}

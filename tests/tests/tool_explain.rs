@@ -1,0 +1,141 @@
+//! `portcullis explain`, `routes` and `schema`, as a user types them.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use std::process::{Command, Output};
+
+use portcullis_tests::keys::{Algorithm, SigningKey, jwks};
+use portcullis_tests::mint::Token;
+use portcullis_tests::paths::{self, WorkDir};
+use serde_json::Value;
+
+fn portcullis(arguments: &[&str]) -> Output {
+    Command::new(paths::tool().unwrap()).current_dir(paths::root()).args(arguments).output().unwrap()
+}
+
+/// A key set in a file, and a token of its key.
+struct World {
+    dir: WorkDir,
+    key: SigningKey,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = WorkDir::create("explain").unwrap();
+        let key = SigningKey::generate(Algorithm::Es256, "k1");
+        std::fs::write(dir.path().join("jwks.json"), jwks([&key]).to_string()).unwrap();
+        Self { dir, key }
+    }
+
+    /// Explains a request to the reference gateway.
+    fn explain(&self, request: &str, token: Option<&str>, more: &[&str]) -> (Option<i32>, Value) {
+        let key_set = format!("corp={}", self.dir.path().join("jwks.json").display());
+        let mut arguments = vec!["explain", "envoy.yaml", "--json", "--request", request];
+        arguments.extend(["--jwks", &key_set]);
+        arguments.extend(token.iter().flat_map(|token| ["--token", token]));
+        arguments.extend(more);
+        let output = portcullis(&arguments);
+        let explanation = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+        (output.status.code(), explanation)
+    }
+
+    fn token(&self, scope: &str) -> String {
+        Token::of("alice").scope(scope).sign(&self.key)
+    }
+}
+
+fn verdict<'a>(explanation: &'a Value, check: &str) -> (&'a str, &'a str) {
+    let checks = explanation["checks"].as_array().unwrap();
+    let found = checks.iter().find(|found| found["check"] == check).unwrap();
+    (found["verdict"].as_str().unwrap(), found["why"].as_str().unwrap())
+}
+
+#[test]
+fn a_request_that_passes_shows_its_rule_and_what_goes_on() {
+    let world = World::new();
+    let token = world.token("read_orders");
+    let (code, explanation) = world.explain("GET /orders/1", Some(&token), &["--header", "x-user: eve"]);
+    assert_eq!((code, &explanation["passes"]), (Some(0), &Value::Bool(true)), "{explanation:#}");
+    assert_eq!(explanation["rule"]["path"], "rules[1]");
+    let text = std::fs::read_to_string(paths::root().join("envoy.yaml")).unwrap();
+    let line = text.lines().position(|line| line.contains("use: orders_read")).unwrap() + 1;
+    assert_eq!(explanation["rule"]["line"], line);
+    assert_eq!(verdict(&explanation, "scopes").0, "passed");
+    let request: Vec<&str> = explanation["request"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(request, ["removed x-user", "set x-scopes: read_orders", "set x-user: alice"]);
+}
+
+#[test]
+fn a_refusal_names_its_check_and_what_comes_after_is_not_reached() {
+    let world = World::new();
+    let token = world.token("read_orders");
+    let forged = Token::of("alice").sign(&SigningKey::generate(Algorithm::Es256, "k1"));
+    for (request, token, more, reason, check) in [
+        ("POST /orders/1", Some(&token), &[][..], "scope_insufficient", "scopes"),
+        ("GET /orders/1", None, &[], "credentials_missing", "identity"),
+        ("GET /orders/1", Some(&forged), &[], "token_signature_invalid", "identity"),
+        ("GET /orders/1", Some(&token), &["--now", "5000000000"], "token_expired", "identity"),
+        ("GET /orders/%2e%2e", Some(&token), &[], "path_dot_segment", "request"),
+        ("GET /nowhere", Some(&token), &[], "route_unmatched", "rule"),
+        ("GET /x", Some(&token), &["--route-policy", "nobody"], "route_policy_unknown", "rule"),
+        ("GET /x", Some(&token), &["--route-policy", "reports"], "scope_insufficient", "scopes"),
+    ] {
+        let (code, explanation) = world.explain(request, token.map(String::as_str), more);
+        assert_eq!((code, explanation["reason"].as_str()), (Some(1), Some(reason)), "{request}: {explanation:#}");
+        assert_eq!(verdict(&explanation, check).0, "refused", "{request}: {explanation:#}");
+        let checks = explanation["checks"].as_array().unwrap();
+        let after = checks.iter().skip_while(|found| found["check"] != check).skip(1);
+        assert!(after.clone().all(|found| found["verdict"] == "not reached"), "{request}: {explanation:#}");
+    }
+}
+
+#[test]
+fn a_key_set_that_is_not_given_is_asked_for() {
+    let world = World::new();
+    let token = world.token("read_orders");
+    let output = portcullis(&["explain", "envoy.yaml", "--request", "GET /orders/1", "--token", &token]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("503 keys_unavailable") && text.contains("--jwks corp=FILE"), "{text}");
+    assert!(!text.contains(&token) && !text.contains('\u{1b}'), "no token, and no colours but on a terminal: {text}");
+}
+
+#[test]
+fn what_cannot_be_explained_exits_with_2() {
+    for arguments in [
+        &["explain", "/nowhere.yaml", "--request", "GET /"][..],
+        &["explain", "envoy.yaml", "--request", "/orders"],
+        &["explain", "envoy.yaml", "--request", "GET /", "--jwks", "nobody=Cargo.toml"],
+        &["explain", "Cargo.toml", "--request", "GET /"],
+        &["explain", "envoy.yaml"],
+    ] {
+        assert_eq!(portcullis(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_table_tells_who_may_call_what() {
+    let output = portcullis(&["routes", "envoy.yaml"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let rows: Vec<Vec<&str>> =
+        text.lines().map(|line| line.split("  ").map(str::trim).filter(|c| !c.is_empty()).collect()).collect();
+    let limit = "per_client (60 in 60 s)";
+    for row in [
+        vec!["0", "/healthz", "everybody", "-", "-", "enforce"],
+        vec!["1", "GET,HEAD /orders/**", "corp", "read_orders", limit, "enforce"],
+        vec!["2", "/orders/**", "corp", "write_orders", limit, "enforce"],
+        vec!["policy-reports", "routes that name the policy reports", "corp", "read_reports", limit, "enforce"],
+    ] {
+        assert!(rows.contains(&row), "{row:?}\n{text}");
+    }
+}
+
+#[test]
+fn the_schema_is_json_and_the_references_are_those_of_docs() {
+    let schema: Value = serde_json::from_slice(&portcullis(&["schema"]).stdout).unwrap();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    for (option, file) in [("--markdown", "reference.md"), ("--reasons", "reasons.md")] {
+        let written = std::fs::read_to_string(paths::root().join("docs").join(file)).unwrap();
+        let made = String::from_utf8(portcullis(&["schema", option]).stdout).unwrap();
+        assert!(written == made, "docs/{file} is not what the code says: run scripts/docs");
+    }
+}
