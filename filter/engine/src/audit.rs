@@ -67,7 +67,8 @@ impl Event<'_> {
     }
 }
 
-fn shortened(text: &str) -> String {
+/// The first characters of a client's text.
+pub fn shortened(text: &str) -> String {
     match text.char_indices().nth(MAX_TEXT) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

@@ -37,6 +37,8 @@ pub enum CounterId {
     Provider(u16, &'static str),
     /// Something that happened to a limit beside its verdicts: `portcullis_limit_events` by limit and event.
     Limit(u16, &'static str),
+    /// Something that happened to revocations: `portcullis_revocation` by event.
+    Revocation(&'static str),
     /// Something that happened to the verified-token cache: `portcullis_token_cache` by event.
     TokenCache(&'static str),
 }
@@ -65,7 +67,7 @@ pub const COUNTERS: &[CounterFamily] = &[
     CounterFamily {
         name: "portcullis_provider_events",
         labels: &["provider", "event"],
-        help: "what happened to a provider's key set",
+        help: "what happened to a provider's key set or introspection endpoint",
         events: &[
             ("fetch_started", "a worker fetches the key set for all"),
             ("unknown_kid_refetch", "a token's key id is not in the key set: it is fetched anew"),
@@ -77,6 +79,12 @@ pub const COUNTERS: &[CounterFamily] = &[
             ("stale_served", "the key set is past its refresh and still used"),
             ("expired", "`keep_stale` has passed: the key set is no longer used"),
             ("store_unavailable", "the host has no shared data: the worker fetches for itself"),
+            ("introspection_active", "an introspection endpoint called a token active"),
+            ("introspection_refused", "an introspection endpoint called a token inactive, or it does not fit"),
+            ("introspection_failed", "a question brought no answer"),
+            ("introspection_client_refused", "the endpoint refuses the gateway's own credentials"),
+            ("introspection_paused", "the endpoint fails and is left alone for some seconds"),
+            ("introspection_recovered", "the endpoint answers again"),
         ],
     },
     CounterFamily {
@@ -96,7 +104,19 @@ pub const COUNTERS: &[CounterFamily] = &[
             ("hit", "a token needed no second verification"),
             ("miss", "a token was not in the cache"),
             ("evicted", "a token was dropped for want of room"),
+            ("introspected_hit", "an active opaque token needed no question"),
+            ("introspected_negative_hit", "a refused opaque token needed no question"),
+            ("introspected_miss", "an opaque token was not in the cache"),
+            ("introspected_evicted", "an opaque token was dropped for want of room"),
+            ("internal_minted", "an internal token was signed"),
+            ("internal_reused", "an internal token was handed out again"),
         ],
+    },
+    CounterFamily {
+        name: "portcullis_revocation",
+        labels: &["event"],
+        help: "what happened to the list of revoked tokens and to pushed revocations",
+        events: &[],
     },
 ];
 
@@ -147,6 +167,7 @@ impl CounterId {
             Self::Limit(index, event) => {
                 format!("portcullis_limit_events.limit.{}.event.{event}", limit(index).unwrap_or(UNKNOWN))
             }
+            Self::Revocation(event) => format!("portcullis_revocation.event.{event}"),
             Self::TokenCache(event) => format!("portcullis_token_cache.event.{event}"),
         }
     }

@@ -1,19 +1,27 @@
 //! The engine of one configuration in one worker: takes events, says what to do.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::answer::{Answer, Denial, Reason};
+use crate::answer::{Answer, Denial, LocalAnswer, Reason};
 use crate::audit;
+use crate::call::{Call, MAX_CALL_BYTES};
+use crate::callout::{Callout, CalloutIds};
 use crate::config::Problems;
 use crate::counters::{CounterId, Counters, Verdict};
-use crate::http::{Headers, RequestHead};
+use crate::http::{Headers, Method, RequestHead};
+use crate::internal_token::Minter;
+use crate::introspection::{self, Introspection};
 use crate::jwt::KeySet;
 use crate::key_sets::{self, Event, EventKind, Fetch, FetchId, FetchOutcome, KeySets, RequestId, Resume, WaitLimits};
 use crate::limiter::Limiter;
+use crate::limits;
 use crate::policy::{Environment, Policy};
 use crate::ports::{Ports, SharedStore};
+use crate::proof::{NonceIssuer, ReplayStore};
+use crate::revocation::{self, Revocations, Seeds};
 use crate::time::UnixNanos;
 use crate::token_cache::TokenCache;
 use crate::walk::{Progress, Stop, Walk};
@@ -23,6 +31,10 @@ use crate::walk::{Progress, Stop, Walk};
 pub struct Seed(pub [u8; 32]);
 
 impl Seed {
+    fn half(&self) -> [u8; 16] {
+        self.0.last_chunk().copied().unwrap_or_default()
+    }
+
     fn word(&self, index: usize) -> u64 {
         let bytes = self.0.get(index * 8..index * 8 + 8).and_then(|slice| slice.try_into().ok());
         u64::from_le_bytes(bytes.unwrap_or_default())
@@ -36,6 +48,10 @@ pub enum Step {
     Continue(Passage),
     /// Its head is held back; [`Actions::resume`] will name it.
     Hold,
+    /// Its head is held back until its whole body is there, which goes to [`Engine::on_body`]: at most this many bytes.
+    NeedBody(usize),
+    /// The gateway itself has the answer.
+    Answer(LocalAnswer),
     /// It is answered so.
     Deny(Answer),
 }
@@ -62,14 +78,14 @@ pub enum HeaderChange {
 #[derive(Debug, Default)]
 pub struct Actions {
     /// Requests to send to providers.
-    pub fetches: Vec<Fetch>,
+    pub callouts: Vec<Callout>,
     /// Held requests to judge again with [`Engine::resume`].
     pub resume: Vec<RequestId>,
     /// When the next tick is wanted.
     pub next_tick: Duration,
 }
 
-/// How a [`Fetch`] ended, as the shell saw it.
+/// How a [`Callout`] ended, as the shell saw it.
 #[derive(Debug)]
 pub enum FetchResult {
     /// An answer came: its header map in the ABI's serialised form, and its body up to one byte more than allowed.
@@ -92,9 +108,24 @@ pub struct Engine {
     pub(crate) limiter: Limiter,
     pub(crate) counters: Counters,
     pub(crate) log: Vec<String>,
+    pub(crate) introspection: Introspection,
+    pub(crate) revocations: Revocations,
+    pub(crate) minter: Option<Minter>,
+    pub(crate) replays: Option<ReplayStore>,
+    pub(crate) nonces: Option<NonceIssuer>,
     held: HashMap<RequestId, Held>,
-    limit_seed: [u8; 16],
+    /// Calls to the gateway itself whose bodies are on their way.
+    calls: HashMap<RequestId, Call>,
+    /// Questions about opaque tokens, to be sent with the next tick: callouts belong to the root context.
+    outbox: Vec<Callout>,
+    seed: Seed,
 }
+
+/// The tag of introspection's callout ids; zero is that of the key sets.
+const INTROSPECTION_IDS: u8 = 1;
+
+/// How many proofs can be remembered at the same time.
+const REPLAY_CAPACITY: NonZeroU32 = NonZeroU32::new(65_536).unwrap();
 
 /// A request that waits for keys.
 #[derive(Debug)]
@@ -117,16 +148,41 @@ impl Engine {
             problems.add("providers", error.to_string());
             problems
         })?;
-        let mut limit_seed = [0; 16];
-        limit_seed.copy_from_slice(seed.0.get(16..32).unwrap_or(&[0; 16]));
+        let problem = |path: &str, error: &dyn std::fmt::Display| {
+            let mut problems = Problems::default();
+            problems.add(path, error.to_string());
+            problems
+        };
+        let ids = CalloutIds::new(INTROSPECTION_IDS, seed.word(1));
+        let cache_seed = (seed.word(2), seed.word(3));
+        let introspection = Introspection::new(policy.introspections.clone(), ids, cache_seed, limits)
+            .map_err(|error| problem("providers", &error))?;
+        let seeds = Seeds { worker_id: seed.word(0), spread: seed.word(1), hash_key: seed.half() };
+        let options = revocation::Options { wait: limits, ..policy.revocation.clone() };
+        let revocations = Revocations::new(options, seeds).map_err(|error| problem("revocation", &error))?;
+        let minter = match &policy.internal_tokens {
+            None => None,
+            Some(tokens) => {
+                let keys = tokens.keys().ok_or_else(|| problem("internal_tokens", &"the keys cannot be read"))?;
+                let minter = Minter::new(tokens.settings.clone(), keys, seed);
+                Some(minter.map_err(|_| problem("internal_tokens", &"the settings do not fit"))?)
+            }
+        };
         Ok(Self {
+            introspection,
+            revocations,
+            minter,
+            replays: None,
+            nonces: None,
+            calls: HashMap::new(),
+            outbox: Vec::new(),
+            seed,
             key_sets,
             tokens: TokenCache::new(policy.token_cache_bytes, (seed.word(2), seed.word(3))),
             limiter: Limiter::default(),
             counters: Counters::default(),
             log: Vec::new(),
             held: HashMap::new(),
-            limit_seed,
             policy,
         })
     }
@@ -145,9 +201,12 @@ impl Engine {
 
     /// The worker starts. Gives when the first tick is wanted.
     pub fn on_start(&mut self, store: &dyn SharedStore, now: UnixNanos) -> Duration {
-        self.limiter = Limiter::new(&self.policy.limits, store, self.limit_seed);
+        self.limiter = Limiter::new(&self.policy.limits, store, self.seed.half());
+        self.open_proofs(store, now);
+        let lists = self.revocations.on_start(now, store);
+        self.log_revocations();
         let actions = self.key_sets.on_start(now, store);
-        self.take_up(actions, now).next_tick
+        self.take_up(actions, now).next_tick.min(lists.next_tick)
     }
 
     /// A request begins; `headers` is its header map in the ABI's serialised form.
@@ -169,19 +228,42 @@ impl Engine {
     /// Judges a held request again; its stream is the effective one. `None`: it is not held (any more).
     pub fn resume(&mut self, id: RequestId, ports: Ports<'_>, now: UnixNanos) -> Option<Step> {
         let held = self.held.remove(&id)?;
-        Some(self.judge(id, held.head, held.progress, ports, now))
+        match self.judge(id, held.head, held.progress, ports, now) {
+            // Its body may have come and gone by while it was held.
+            Step::NeedBody(_) => {
+                self.calls.remove(&id);
+                let denial = Denial::new(Reason::ProviderUnavailable, "a call with a body came before the keys");
+                let denial = denial.retry_after(1);
+                Some(Step::Deny(Answer::new(&denial, &self.policy.realm, &self.policy.type_base, None)))
+            }
+            step => Some(step),
+        }
+    }
+
+    /// The whole body of a request is there for which [`Step::NeedBody`] asked; `None`: it is longer than allowed.
+    pub fn on_body(&mut self, id: RequestId, body: Option<&[u8]>, ports: Ports<'_>, now: UnixNanos) -> Step {
+        match self.calls.remove(&id) {
+            Some(call) => self.answer_call(&call, body, ports, now),
+            None => Step::Deny(self.internal_answer()),
+        }
     }
 
     /// The stream of a request has ended.
     pub fn forget(&mut self, id: RequestId) {
+        self.calls.remove(&id);
         if self.held.remove(&id).is_some() {
             self.key_sets.forget(id);
+            self.introspection.forget(id);
         }
     }
 
     /// When a tick is wanted while requests are held.
     pub fn next_tick(&self, now: UnixNanos) -> Duration {
-        self.key_sets.next_tick(now)
+        const AT_ONCE: Duration = Duration::from_millis(1);
+        if !self.outbox.is_empty() {
+            return AT_ONCE;
+        }
+        self.key_sets.next_tick(now).min(self.introspection.next_tick()).min(self.revocations.next_tick(now))
     }
 
     /// The worker's timer fired.
@@ -190,26 +272,57 @@ impl Engine {
         for (event, count) in [("hit", counts.hits), ("miss", counts.misses), ("evicted", counts.evicted)] {
             self.counters.add_many(CounterId::TokenCache(event), count);
         }
-        let actions = self.key_sets.on_tick(now, ports.store);
-        self.take_up(actions, now)
+        let counts = self.introspection.take_counts();
+        for (event, count) in [
+            ("introspected_hit", counts.hits),
+            ("introspected_negative_hit", counts.negative_hits),
+            ("introspected_miss", counts.misses),
+            ("introspected_evicted", counts.evicted),
+        ] {
+            self.counters.add_many(CounterId::TokenCache(event), count);
+        }
+        if let Some(minter) = &mut self.minter {
+            let counts = minter.take_counts();
+            self.counters.add_many(CounterId::TokenCache("internal_minted"), counts.minted);
+            self.counters.add_many(CounterId::TokenCache("internal_reused"), counts.reused);
+        }
+        if self.policy.wants_nonces() {
+            self.open_nonces(ports.store, now);
+        }
+        let lists = self.revocations.on_tick(now, ports.store);
+        self.log_revocations();
+        let asked = self.introspection.on_tick(now);
+        let keys = self.key_sets.on_tick(now, ports.store);
+        let mut actions = self.take_up(keys, now);
+        self.take_up_answers(asked, &mut actions);
+        actions.callouts.extend(lists.fetches.into_iter().map(get));
+        actions.callouts.append(&mut self.outbox);
+        actions.next_tick = actions.next_tick.min(lists.next_tick);
+        actions
     }
 
-    /// A fetch ended.
+    /// A callout ended.
     pub fn on_fetch_result(&mut self, id: FetchId, result: FetchResult, ports: Ports<'_>, now: UnixNanos) -> Actions {
-        let actions = match &result {
-            FetchResult::NoAnswer => self.key_sets.on_response(id, FetchOutcome::NoAnswer, now, ports.store),
-            FetchResult::Answer { headers, body } => {
-                let headers = Headers::from_pairs_buffer(headers.clone()).ok();
-                let outcome = outcome(headers.as_ref(), body);
-                self.key_sets.on_response(id, outcome, now, ports.store)
-            }
+        let (headers, body) = match result {
+            FetchResult::NoAnswer => (None, Vec::new()),
+            FetchResult::Answer { headers, body } => (Headers::from_pairs_buffer(headers).ok(), body),
         };
-        self.take_up(actions, now)
-    }
-
-    /// The most bytes of a fetched body that are of use.
-    pub fn max_fetch_bytes(&self) -> usize {
-        key_sets::MAX_RESPONSE_BYTES
+        let answer = |max_bytes: usize| outcome(headers.as_ref(), &body, max_bytes);
+        if self.introspection.owns(id) {
+            let asked = self.introspection.on_response(id, answer(introspection::MAX_RESPONSE_BYTES), now);
+            let mut actions = Actions { next_tick: self.next_tick(now), ..Actions::default() };
+            self.take_up_answers(asked, &mut actions);
+            return actions;
+        }
+        if Revocations::is_own_fetch(id) {
+            let max_bytes = self.policy.revocation.list.as_ref().map_or(0, |list| list.max_bytes);
+            let lists = self.revocations.on_response(id, answer(max_bytes), now, ports.store);
+            self.log_revocations();
+            let callouts = lists.fetches.into_iter().map(get).collect();
+            return Actions { callouts, next_tick: self.next_tick(now), ..Actions::default() };
+        }
+        let keys = self.key_sets.on_response(id, answer(key_sets::MAX_RESPONSE_BYTES), now, ports.store);
+        self.take_up(keys, now)
     }
 
     /// The log lines since the last call.
@@ -241,28 +354,112 @@ impl Engine {
         now: UnixNanos,
     ) -> Step {
         let policy = Rc::clone(&self.policy);
-        let stop = match Walk::new(self, &policy, &head, &mut progress, ports, now).run() {
-            Ok(passage) => return Step::Continue(passage),
-            Err(stop) => stop,
-        };
-        match stop {
-            Stop::Denied(answer) => Step::Deny(answer),
-            Stop::Wait { provider, wait_for } => match self.key_sets.wait(&provider, id, wait_for, now) {
+        // The second round is for a request that would have to wait and may not: it does not wait again.
+        for _ in 0..2 {
+            let stop = match Walk::new(self, &policy, &head, &mut progress, ports, now).run() {
+                Ok(passage) => return Step::Continue(passage),
+                Err(stop) => stop,
+            };
+            let (reason, waiting) = match stop {
+                Stop::Denied(answer) => return Step::Deny(answer),
+                Stop::Answered(answer) => return Step::Answer(answer),
+                Stop::Serve { rule, caller } => return self.begin_call(id, Call::new(&head, rule, caller), ports, now),
+                Stop::Wait { provider, wait_for } => {
+                    (Reason::KeysWaitersFull, self.key_sets.wait(&provider, id, wait_for, now))
+                }
+                Stop::Ask(question) => {
+                    let asked = self.introspection.wait(id, &question, now);
+                    (Reason::ProviderWaitersFull, asked.map(|callout| self.outbox.extend(callout)))
+                }
+            };
+            match waiting {
                 Ok(()) => {
                     self.held.insert(id, Held { head, progress });
-                    Step::Hold
+                    return Step::Hold;
                 }
-                Err(full) => {
-                    progress.gave_up = Some((Reason::KeysWaitersFull, full.retry_after));
-                    match Walk::new(self, &policy, &head, &mut progress, ports, now).run() {
-                        Ok(passage) => Step::Continue(passage),
-                        Err(Stop::Denied(answer)) => Step::Deny(answer),
-                        // The walk does not wait again once it gave up.
-                        Err(Stop::Wait { .. }) => Step::Deny(self.internal_answer()),
+                Err(full) => progress.gave_up = Some((reason, full.retry_after)),
+            }
+        }
+        Step::Deny(self.internal_answer())
+    }
+
+    fn begin_call(&mut self, id: RequestId, call: Call, ports: Ports<'_>, now: UnixNanos) -> Step {
+        if call.wants_body() {
+            self.calls.insert(id, call);
+            return Step::NeedBody(MAX_CALL_BYTES);
+        }
+        self.answer_call(&call, Some(&[]), ports, now)
+    }
+
+    fn answer_call(&mut self, call: &Call, body: Option<&[u8]>, ports: Ports<'_>, now: UnixNanos) -> Step {
+        let answered = call.answer(&mut self.revocations, body, ports.store, now);
+        self.log_revocations();
+        match answered {
+            Ok((answer, event)) => {
+                self.counters.add(CounterId::Decision(call.rule, Reason::Ok, Verdict::Allowed));
+                self.log.extend(event);
+                Step::Answer(answer)
+            }
+            Err(denial) => {
+                self.counters.add(CounterId::Decision(call.rule, denial.reason, Verdict::Denied));
+                self.log.push(call.refusal_line(&denial, self.policy.rule_label(call.rule), now));
+                let id = call.request_id.as_deref();
+                Step::Deny(Answer::new(&denial, &self.policy.realm, &self.policy.type_base, id))
+            }
+        }
+    }
+
+    /// The stores of proofs, where a provider takes DPoP.
+    fn open_proofs(&mut self, store: &dyn SharedStore, now: UnixNanos) {
+        let Some((max_age, leeway)) = self.policy.proof_window() else { return };
+        let seed = limits::Seed::shared(store, self.seed.half()).ok();
+        self.replays = seed.and_then(|seed| ReplayStore::new("dpop", REPLAY_CAPACITY, max_age, leeway, seed).ok());
+        if self.policy.wants_nonces() {
+            self.open_nonces(store, now);
+        }
+    }
+
+    fn open_nonces(&mut self, store: &dyn SharedStore, now: UnixNanos) {
+        const SLOT: Duration = Duration::from_secs(60);
+        // One that could not be opened leaves the old one in place: its nonces end by themselves.
+        if let Ok(nonces) = NonceIssuer::shared(store, self.seed.0, SLOT, now) {
+            self.nonces = Some(nonces);
+        }
+    }
+
+    fn log_revocations(&mut self) {
+        for event in self.revocations.take_events() {
+            self.counters.add(CounterId::Revocation(event.name()));
+            if event.is_trouble() {
+                self.log.push(format!("portcullis: revocation: {event}"));
+            }
+        }
+    }
+
+    /// Takes up what introspection endpoints said.
+    fn take_up_answers(&mut self, asked: introspection::Actions, actions: &mut Actions) {
+        for event in &asked.events {
+            let policy = &self.policy;
+            let position = policy.providers.iter().position(|provider| *provider.name == *event.provider);
+            if let Some(index) = position.and_then(|index| u16::try_from(index).ok()) {
+                self.counters.add(CounterId::Provider(index, event.kind.name()));
+            }
+            if event.kind.is_trouble() {
+                self.log.push(format!("portcullis: provider {}: {}", event.provider, event.kind));
+            }
+        }
+        for (id, how) in asked.resume {
+            if let Some(held) = self.held.get_mut(&id) {
+                match how {
+                    introspection::Resume::Retry(answer) => held.progress.answered.push(answer),
+                    introspection::Resume::GiveUp { retry_after } => {
+                        held.progress.gave_up = Some((Reason::ProviderUnavailable, retry_after));
                     }
                 }
-            },
+            }
+            actions.resume.push(id);
         }
+        actions.next_tick = actions.next_tick.min(asked.next_tick);
     }
 
     fn internal_answer(&self) -> Answer {
@@ -308,7 +505,8 @@ impl Engine {
             }
             resume.push(id);
         }
-        Actions { fetches: actions.fetches, resume, next_tick: actions.next_tick }
+        let callouts = actions.fetches.into_iter().map(get).collect();
+        Actions { callouts, resume, next_tick: actions.next_tick }
     }
 
     fn on_key_set_event(&mut self, event: &Event, now: UnixNanos) {
@@ -332,6 +530,21 @@ impl Engine {
     }
 }
 
+/// A fetch as a callout.
+fn get(fetch: Fetch) -> Callout {
+    Callout {
+        id: fetch.id,
+        cluster: fetch.cluster,
+        authority: fetch.authority,
+        path: fetch.path,
+        method: Method::Get,
+        headers: vec![("accept", "application/json".to_owned())],
+        body: Vec::new(),
+        timeout: fetch.timeout,
+        max_response_bytes: fetch.max_response_bytes,
+    }
+}
+
 /// A header's value where it stands once and is plain text.
 pub(crate) fn plain_text<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
     headers.text(name).ok().flatten()
@@ -347,10 +560,10 @@ fn parse_key_set(json: &[u8]) -> Result<KeySet, String> {
     Ok(keys)
 }
 
-fn outcome<'a>(headers: Option<&'a Headers>, body: &'a [u8]) -> FetchOutcome<'a> {
+fn outcome<'a>(headers: Option<&'a Headers>, body: &'a [u8], max_bytes: usize) -> FetchOutcome<'a> {
     let status = headers.and_then(|headers| plain_text(headers, ":status")).and_then(|status| status.parse().ok());
     match (headers, status) {
-        (Some(headers), Some(status)) if body.len() <= key_sets::MAX_RESPONSE_BYTES => {
+        (Some(headers), Some(status)) if body.len() <= max_bytes => {
             FetchOutcome::Answer { status, cache_control: headers.get_all("cache-control").next(), body }
         }
         (Some(_), Some(_)) => FetchOutcome::TooLarge,

@@ -7,6 +7,7 @@
 
 pub mod answer;
 mod audit;
+mod call;
 pub mod callout;
 pub mod claims;
 pub mod config;
@@ -35,6 +36,7 @@ pub mod time;
 mod token_cache;
 mod walk;
 
+pub use callout::Callout;
 pub use counters::{COUNTERS, CounterFamily, CounterId};
 pub use engine::{Actions, Engine, FetchResult, HeaderChange, Passage, Seed, Step};
-pub use key_sets::{Fetch, FetchId, RequestId};
+pub use key_sets::{FetchId, RequestId};

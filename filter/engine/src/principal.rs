@@ -45,6 +45,17 @@ impl Principal {
         }
     }
 
+    /// When the credential was issued, where that is known.
+    pub fn issued_at(&self) -> Option<UnixNanos> {
+        match &self.identity {
+            Identity::Token(token) => token.issued_at(),
+            Identity::Opaque(_) | Identity::Client(_) | Identity::Certificate(_) => {
+                let seconds = self.claims().get("iat").and_then(serde_json::Value::as_u64);
+                seconds.map(UnixNanos::from_secs)
+            }
+        }
+    }
+
     /// When the credential ends, leeway included; `None`: the configuration alone ends it.
     pub fn expires_at(&self, policy: &Policy) -> Option<UnixNanos> {
         match &self.identity {

@@ -29,6 +29,8 @@ pub enum Map {
 #[derive(Debug, Clone, Copy)]
 #[repr(u32)]
 pub enum Buffer {
+    /// The request's body.
+    Request = 0,
     /// The body of a callout's answer.
     CalloutResponse = 4,
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use portcullis_engine::ports::Ports;
-use portcullis_engine::{Actions, Engine, Fetch, FetchId, FetchResult, RequestId, Seed};
+use portcullis_engine::{Actions, Callout, Engine, FetchId, FetchResult, RequestId, Seed};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
@@ -72,19 +72,20 @@ const SOFTWARE_SIGNATURES: &str = "PORTCULLIS_SOFTWARE_SIGNATURES";
 pub struct Root {
     id: u32,
     shell: Option<Rc<Shell>>,
-    fetches: RefCell<Vec<(u32, FetchId)>>,
+    /// Callouts under way: the proxy's token, the engine's id, the most bytes of an answer that are of use.
+    under_way: RefCell<Vec<(u32, FetchId, usize)>>,
 }
 
 impl Root {
     /// A root without a configuration yet.
     pub fn new(id: u32) -> Self {
-        Self { id, shell: None, fetches: RefCell::new(Vec::new()) }
+        Self { id, shell: None, under_way: RefCell::new(Vec::new()) }
     }
 
     /// Carries out what the engine wants: fetches, held requests to judge again, the next tick.
     fn carry_out(&self, shell: &Shell, actions: Actions) {
-        for fetch in actions.fetches {
-            self.dispatch(shell, &fetch);
+        for callout in actions.callouts {
+            self.dispatch(shell, &callout);
         }
         for id in actions.resume {
             self.resume(shell, id);
@@ -92,24 +93,27 @@ impl Root {
         shell.tick_in(actions.next_tick);
     }
 
-    fn dispatch(&self, shell: &Shell, fetch: &Fetch) {
-        let headers = vec![
-            (":method", "GET"),
-            (":path", fetch.path.as_str()),
-            (":authority", fetch.authority.as_str()),
-            ("accept", "application/json"),
+    fn dispatch(&self, shell: &Shell, callout: &Callout) {
+        let length = callout.body.len().to_string();
+        let mut headers = vec![
+            (":method", callout.method.as_str()),
+            (":path", callout.path.as_str()),
+            (":authority", callout.authority.as_str()),
         ];
-        match self.dispatch_http_call(&fetch.cluster, headers, None, vec![], fetch.timeout) {
-            Ok(token) => self.fetches.borrow_mut().push((token, fetch.id)),
+        headers.extend(callout.headers.iter().map(|(name, value)| (*name, value.as_str())));
+        let body = (!callout.body.is_empty()).then_some(callout.body.as_slice());
+        if body.is_some() {
+            headers.push(("content-length", length.as_str()));
+        }
+        match self.dispatch_http_call(&callout.cluster, headers, body, vec![], callout.timeout) {
+            Ok(token) => self.under_way.borrow_mut().push((token, callout.id, callout.max_response_bytes)),
             Err(status) => {
+                let cluster = &callout.cluster;
                 host::log(
                     Level::Error,
-                    &format!(
-                        "portcullis: cluster {:?} cannot be called ({status:?}): is it in envoy.yaml?",
-                        fetch.cluster
-                    ),
+                    &format!("portcullis: cluster {cluster:?} cannot be called ({status:?}): is it in envoy.yaml?"),
                 );
-                self.answered(shell, fetch.id, FetchResult::NoAnswer);
+                self.answered(shell, callout.id, FetchResult::NoAnswer);
             }
         }
     }
@@ -144,15 +148,15 @@ impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
         let Some(shell) = self.shell.clone() else { return };
         let found = {
-            let mut fetches = self.fetches.borrow_mut();
-            fetches.iter().position(|(t, _)| *t == token).map(|index| fetches.swap_remove(index).1)
+            let mut under_way = self.under_way.borrow_mut();
+            let position = under_way.iter().position(|(known, _, _)| *known == token);
+            position.map(|index| under_way.swap_remove(index))
         };
-        let Some(id) = found else { return };
+        let Some((_, id, max)) = found else { return };
         // No headers: the cluster did not answer (timeout, reset, no healthy host).
         let result = match host::header_map(host::Map::CalloutResponse).filter(|_| headers > 0) {
             None => FetchResult::NoAnswer,
             Some(headers) => {
-                let max = shell.engine.borrow().max_fetch_bytes();
                 // One byte more than allowed shows that the body is too large.
                 let body = host::buffer(host::Buffer::CalloutResponse, body_size.min(max.saturating_add(1)));
                 FetchResult::Answer { headers, body: body.unwrap_or_default() }

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use portcullis_engine::answer::Answer;
+use portcullis_engine::answer::{Answer, LocalAnswer};
 use portcullis_engine::{HeaderChange, Passage, RequestId, Step};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use crate::host::{self, Map};
+use crate::host::{self, Buffer, Map};
 use crate::root::Shell;
 
 /// Where a request stands.
@@ -15,8 +15,10 @@ use crate::root::Shell;
 enum Stage {
     /// Nothing was decided yet.
     Fresh,
-    /// The head is held back: a key set is on its way.
+    /// The head is held back: a key set or an answer is on its way.
     Held,
+    /// The head is held back until the body is there, of at most so many bytes.
+    Body(usize),
     /// The request goes on.
     Passed,
     /// The request was answered.
@@ -29,6 +31,8 @@ pub struct Stream {
     shell: Option<Rc<Shell>>,
     stage: Stage,
     response: Vec<HeaderChange>,
+    /// How much of the body was there at the last callback.
+    body_size: usize,
 }
 
 /// How a held request was decided by the root context, for its stream to find.
@@ -43,7 +47,7 @@ pub enum Verdict {
 impl Stream {
     /// A request that just began. Without a shell there is no configuration, and everything is refused.
     pub fn new(id: u32, shell: Option<Rc<Shell>>) -> Self {
-        Self { id: RequestId(id.into()), shell, stage: Stage::Fresh, response: Vec::new() }
+        Self { id: RequestId(id.into()), shell, stage: Stage::Fresh, response: Vec::new(), body_size: 0 }
     }
 
     /// Where the request stands now: the root context may have decided a held one meanwhile.
@@ -63,19 +67,62 @@ impl Stream {
         self.stage
     }
 
-    fn body_action(&mut self) -> Action {
+    /// More of the body is there: `size` bytes in all. `end` says that it is the whole.
+    fn on_body(&mut self, size: usize, end: bool) -> Action {
         match self.stage() {
             Stage::Passed => Action::Continue,
+            Stage::Body(max) if size > max => self.take_body(None),
+            Stage::Body(_) if end => {
+                let body = if size == 0 { Some(Vec::new()) } else { host::buffer(Buffer::Request, size) };
+                self.take_body(body.as_deref())
+            }
+            Stage::Body(_) => Action::Pause,
             // While a verdict is pending the body must wait too, or the whole request would leave unchecked.
             Stage::Fresh | Stage::Held | Stage::Refused => Action::Pause,
         }
     }
 }
 
+impl Stream {
+    /// Carries out the verdict on the request.
+    fn carry_out(&mut self, step: Step) -> Action {
+        let (stage, action) = match step {
+            Step::Continue(passage) => {
+                let action = go_on(&passage);
+                self.response = passage.response;
+                (if action == Action::Continue { Stage::Passed } else { Stage::Refused }, action)
+            }
+            Step::Hold => (Stage::Held, Action::Pause),
+            Step::NeedBody(max) => (Stage::Body(max), Action::Pause),
+            Step::Deny(answer) => {
+                refuse(&answer);
+                (Stage::Refused, Action::Pause)
+            }
+            Step::Answer(answer) => {
+                answer_locally(&answer);
+                (Stage::Refused, Action::Pause)
+            }
+        };
+        self.stage = stage;
+        action
+    }
+
+    fn take_body(&mut self, body: Option<&[u8]>) -> Action {
+        let Some(shell) = self.shell.clone() else { return Action::Pause };
+        let step = {
+            let mut engine = shell.engine.borrow_mut();
+            let step = engine.on_body(self.id, body, shell.ports(), host::now());
+            shell.flush(&mut engine);
+            step
+        };
+        self.carry_out(step)
+    }
+}
+
 impl Context for Stream {}
 
 impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
         let Some(shell) = &self.shell else {
             refuse_inside();
             return Action::Pause;
@@ -86,6 +133,12 @@ impl HttpContext for Stream {
             let headers = host::header_map(Map::Request).unwrap_or_default();
             let step = engine.on_request_head(self.id, headers, shell.ports(), host::now());
             shell.flush(&mut engine);
+            let step = match step {
+                // There is no body to wait for.
+                Step::NeedBody(_) if end_of_stream => engine.on_body(self.id, Some(&[]), shell.ports(), host::now()),
+                step => step,
+            };
+            shell.flush(&mut engine);
             if matches!(step, Step::Hold) {
                 host::set_effective_context(shell.root_id);
                 shell.tick_in(engine.next_tick(host::now()));
@@ -93,31 +146,17 @@ impl HttpContext for Stream {
             }
             step
         };
-        match step {
-            Step::Continue(passage) => {
-                self.stage = Stage::Passed;
-                let action = go_on(&passage);
-                self.response = passage.response;
-                action
-            }
-            Step::Hold => {
-                self.stage = Stage::Held;
-                Action::Pause
-            }
-            Step::Deny(answer) => {
-                self.stage = Stage::Refused;
-                refuse(&answer);
-                Action::Pause
-            }
-        }
+        self.carry_out(step)
     }
 
-    fn on_http_request_body(&mut self, _size: usize, _end_of_stream: bool) -> Action {
-        self.body_action()
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        self.body_size = size;
+        self.on_body(size, end_of_stream)
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
-        self.body_action()
+        // A body may end here: its last callback then did not say that it was the last.
+        self.on_body(self.body_size, true)
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
@@ -132,7 +171,7 @@ impl HttpContext for Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         if let Some(shell) = &self.shell
-            && self.stage == Stage::Held
+            && matches!(self.stage, Stage::Held | Stage::Body(_))
         {
             shell.forget(self.id);
         }
@@ -148,8 +187,17 @@ pub fn context_id(id: RequestId) -> u32 {
 pub fn decide_held(step: Step) -> Option<Verdict> {
     match step {
         Step::Hold => None,
+        // The engine does not ask for the body of a request that was held.
+        Step::NeedBody(_) => {
+            refuse_inside();
+            Some(Verdict::Refused)
+        }
         Step::Deny(answer) => {
             refuse(&answer);
+            Some(Verdict::Refused)
+        }
+        Step::Answer(answer) => {
+            answer_locally(&answer);
             Some(Verdict::Refused)
         }
         Step::Continue(passage) => match go_on(&passage) {
@@ -174,6 +222,10 @@ fn go_on(passage: &Passage) -> Action {
 
 fn refuse(answer: &Answer) {
     host::send_local_response(answer.status, &answer.details, &answer.headers, &answer.body);
+}
+
+fn answer_locally(answer: &LocalAnswer) {
+    host::send_local_response(answer.status, answer.details, &answer.headers, &answer.body);
 }
 
 /// The answer when the gateway itself fails.

@@ -210,6 +210,10 @@ reasons! {
     KeysUnavailable = "keys_unavailable", 503, None, "the identity provider cannot be reached";
     /// Too many requests wait for the key set already.
     KeysWaitersFull = "keys_waiters_full", 503, None, "the identity provider cannot be reached";
+    /// The token, its subject, its client or its issuer is revoked.
+    TokenRevoked = "token_revoked", 401, InvalidToken, "the token has been revoked";
+    /// The list of revoked tokens is too old, and the configuration says `on_error: deny`.
+    RevocationUnavailable = "revocation_unavailable", 503, None, "the gateway cannot tell revoked tokens from others";
     /// The introspection endpoint calls the token inactive: expired, revoked or never issued.
     TokenInactive = "token_inactive", 401, InvalidToken, "the token is not active";
     /// The introspection endpoint cannot be asked (`on_error`).
@@ -224,6 +228,14 @@ reasons! {
     LimitOverflow = "limit_overflow", 429, None, "too many requests";
     /// Shared data cannot be used, or another worker won every try (`on_error`).
     LimitUnavailable = "limit_unavailable", 503, None, "the gateway is overloaded";
+    /// The body of a call to the gateway itself is longer than 16 KiB.
+    BodyTooLarge = "body_too_large", 413, None, "the body is too large";
+    /// The body of a call to the gateway itself cannot be read.
+    BodyMalformed = "body_malformed", 400, None, "the body is malformed";
+    /// The method means nothing to the gateway itself.
+    MethodNotAllowed = "method_not_allowed", 405, None, "the method is not allowed here";
+    /// The gateway cannot do what an operator's call asks for, such as one more revocation where there is no room.
+    CallFailed = "call_failed", 507, None, "the gateway cannot do that now";
     /// The gateway failed inside. It is a defect of ours: please report it.
     Internal = "internal", 500, None, "the gateway failed";
 }
@@ -243,10 +255,12 @@ impl Reason {
             401 => "Unauthorized",
             403 => "Forbidden",
             404 => "Not Found",
+            405 => "Method Not Allowed",
             413 => "Content Too Large",
             414 => "URI Too Long",
             415 => "Unsupported Media Type",
             429 => "Too Many Requests",
+            507 => "Insufficient Storage",
             503 => "Service Unavailable",
             _ => "Internal Server Error",
         }

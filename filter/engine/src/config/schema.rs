@@ -84,6 +84,12 @@ section! {
         defaults: DefaultsSection = {},
         /// The rules; the first that matches a request applies.
         rules: Vec<RuleSection>,
+        /// Tokens that are worth nothing before their time.
+        revocation: Option<RevocationSection>,
+        /// The gateway's own short-lived tokens for services.
+        internal_tokens: Option<InternalTokensSection>,
+        /// Protected resources with metadata of their own (RFC 9728), by name. Each is served to everybody at its well-known path.
+        resources: BTreeMap<String, ResourceSection>,
         /// How refusals are worded.
         answers: AnswersSection = {},
         /// Request headers that only the gateway may set, beside those named by `forward`: always removed from what a client sends.
@@ -128,8 +134,40 @@ section! {
         token_from: Option<Vec<TokenSourceSection>>,
         /// Tokens: the longest accepted one.
         max_token_size: Size = "8KiB",
+        /// Tokens: what ties a token to its rightful sender.
+        binding: Option<BindingSection>,
         /// What the service receives.
         forward: ForwardSection = {},
+    }
+}
+
+section! {
+    /// What ties a token to the one that it was issued to (RFC 8705, RFC 9449). Without this section, a token that is bound (`cnf`) is checked, and any other passes.
+    pub struct BindingSection {
+        /// Binding to a client certificate (`cnf.x5t#S256`).
+        mtls: Demand = "when_present",
+        /// Binding to a DPoP key (`cnf.jkt`). A bound token never passes as a bearer token.
+        dpop: Demand = "when_present",
+        /// Algorithms that a DPoP proof may be signed with.
+        dpop_algorithms: Vec<String> = ["ES256", "EdDSA", "RS256", "PS256"],
+        /// How long after its `iat` a proof is taken.
+        dpop_max_age: Span = "60s",
+        /// How far the clocks of client and gateway may be apart.
+        dpop_leeway: Span = "5s",
+        /// Whether a proof must name a nonce of the gateway (RFC 9449, 9).
+        dpop_nonce: bool = false,
+    }
+}
+
+words! {
+    /// Whether a kind of binding is demanded.
+    pub enum Demand {
+        /// The gateway does not look at it.
+        Never = "never",
+        /// A token that is bound is checked.
+        WhenPresent = "when_present",
+        /// Every token must be bound.
+        Required = "required",
     }
 }
 
@@ -488,6 +526,118 @@ impl Read for RequireSection {
 }
 
 section! {
+    /// Revoked tokens: a list that is fetched, and revocations that operators push.
+    pub struct RevocationSection {
+        /// The Envoy cluster that serves the list.
+        cluster: Option<String>,
+        /// The list's path on that cluster.
+        path: Option<String>,
+        /// The `:authority` of the fetch; the cluster's name unless said otherwise.
+        authority: Option<String>,
+        /// How often the list is fetched, by one worker for all; at least `5s`.
+        every: Span = "10s",
+        /// How long one fetch may take.
+        timeout: Span = "5s",
+        /// What happens once the list is older than `max_age`: `keep` goes on with it, `deny` answers 503.
+        on_error: RevocationOnError = "keep",
+        /// The age from which the list counts as too old.
+        max_age: Span = "1h",
+        /// The longest list.
+        max_size: Size = "4MiB",
+        /// The most entries of a list.
+        max_entries: u64 = 200000,
+        /// Revocations by an operator's call to a rule with `serve: revocations`.
+        push: Option<PushSection>,
+    }
+}
+
+words! {
+    /// What happens when the list of revoked tokens is too old.
+    pub enum RevocationOnError {
+        /// The old list goes on serving.
+        Keep = "keep",
+        /// Requests with tokens are answered with 503.
+        Deny = "deny",
+    }
+}
+
+section! {
+    /// Revocations that operators push. They are shared by all workers and end with the Envoy process.
+    pub struct PushSection {
+        /// `immediate`: the next request on any worker sees it, for one read of shared data per request. `tick`: within 50 ms, for none.
+        consistency: ConsistencySection = "immediate",
+        /// How long a pushed entry lasts where it does not say so itself: no shorter than the longest token.
+        lifetime: Span = "24h",
+        /// The most entries at the same time.
+        max_entries: u64 = 1000,
+    }
+}
+
+words! {
+    /// When a pushed revocation takes effect on the other workers.
+    pub enum ConsistencySection {
+        /// With the next request.
+        Immediate = "immediate",
+        /// With the next tick.
+        Tick = "tick",
+    }
+}
+
+section! {
+    /// The gateway's own short-lived tokens, so that services verify one simple thing.
+    pub struct InternalTokensSection {
+        /// Their `iss`: the gateway's own name.
+        issuer: String,
+        /// The signing key: a private JWK (EC P-256, Ed25519, or a secret of 32 bytes or more).
+        key: SecretSection,
+        /// Other public keys that services should know: the next one, or the last one.
+        other_keys: Vec<SecretSection>,
+        /// How long a token lasts; never longer than the credential.
+        lifetime: Span = "60s",
+        /// Their `typ`: `at+jwt` (RFC 9068) or `JWT`.
+        token_type: String = "at+jwt",
+        /// Further claims: name in the internal token to claim path.
+        claims: BTreeMap<String, String>,
+        /// The header that carries them; in `authorization` after `Bearer`.
+        header: String = "authorization",
+        /// Where the gateway serves their key set to everybody.
+        jwks_path: String = "/.well-known/portcullis/jwks.json",
+    }
+}
+
+section! {
+    /// The internal token that the service of a rule gets.
+    pub struct InternalTokenUse {
+        /// Its `aud`: the service.
+        audience: String,
+    }
+}
+
+section! {
+    /// A protected resource's metadata (RFC 9728).
+    pub struct ResourceSection {
+        /// The resource's identifier: its https URL.
+        resource: String,
+        /// The issuers whose tokens it takes.
+        authorization_servers: Vec<String>,
+        /// Scopes that clients may ask for.
+        scopes_supported: Vec<String>,
+        /// A name for people.
+        name: Option<String>,
+        /// Where people read more.
+        documentation: Option<String>,
+    }
+}
+
+words! {
+    /// What the gateway itself answers.
+    pub enum Serve {
+        /// Pushed revocations: GET lists them, POST adds one, DELETE lifts one.
+        Revocations = "revocations",
+    }
+}
+
+section! {
     /// What a request must fulfil. A field that is set replaces the one inherited by `extends` or `use`.
     pub struct PolicySection {
         /// The policy whose fields hold where this one sets none.
@@ -500,6 +650,10 @@ section! {
         limits: Option<Vec<String>>,
         /// Rules about request headers.
         headers: Option<HeadersSection>,
+        /// The service gets an internal token for the caller.
+        internal_token: Option<InternalTokenUse>,
+        /// The protected resource that challenges point to (RFC 9728).
+        resource: Option<String>,
         /// `monitor` counts and logs what this policy would refuse.
         mode: Option<Mode>,
     }
@@ -528,6 +682,8 @@ section! {
         allow: Option<Allow>,
         /// The policy that applies.
         r#use: Option<String>,
+        /// The gateway itself answers, once all checks of the rule have passed.
+        serve: Option<Serve>,
         ..policy: PolicySection
     }
 }

@@ -66,7 +66,7 @@ impl KeySetSource {
     /// # Errors
     /// [`SourceError`] names what is wrong.
     pub fn check(&self) -> Result<(), SourceError> {
-        Plan::new(self.clone()).map(drop)
+        Plan::new(self.clone(), &DocumentKind::KEY_SET).map(drop)
     }
 }
 

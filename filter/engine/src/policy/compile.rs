@@ -4,18 +4,21 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
+use crate::answer::Challenges;
 use crate::config::document::member_path;
 use crate::config::protobuf_struct;
 use crate::config::schema::{
-    Allow, Config, HeadersSection, MatchSection, Mode, PolicySection, RuleSection, ScopesSection, Unmatched,
+    Allow, Config, HeadersSection, MatchSection, Mode, PolicySection, RuleSection, ScopesSection, Serve, Unmatched,
 };
 use crate::config::{Node, Problems, Read};
 use crate::matching::{Match, RuleIndex};
+use crate::proof::Demanded;
 use crate::scopes::Scopes;
 use crate::strict_json;
 
 use super::provider::Surroundings;
-use super::{Environment, HeaderRules, Limit, Policy, Provider, Required, Rule, Who};
+use super::services;
+use super::{Binding, Environment, HeaderRules, Limit, Policy, Provider, Required, Rule, Who};
 
 /// How deeply a configuration may nest.
 const MAX_DEPTH: usize = 32;
@@ -71,6 +74,8 @@ struct Compiler<'a> {
     problems: &'a mut Problems,
     provider_names: HashMap<&'a str, usize>,
     limit_names: HashMap<&'a str, usize>,
+    /// The URL of each resource's metadata.
+    resources: HashMap<&'a str, String>,
 }
 
 impl<'a> Compiler<'a> {
@@ -79,6 +84,7 @@ impl<'a> Compiler<'a> {
         Self {
             provider_names: numbered(config.providers.keys().collect()),
             limit_names: numbered(config.limits.keys().collect()),
+            resources: HashMap::new(),
             config,
             problems,
         }
@@ -91,10 +97,33 @@ impl<'a> Compiler<'a> {
         }
         self.check_names();
         let mut key_set_sources = Vec::new();
+        let mut introspections = Vec::new();
+        let mut documents = Vec::new();
+        let internal_tokens = config
+            .internal_tokens
+            .as_ref()
+            .and_then(|section| services::internal_tokens(section, environment, self.problems))
+            .map(|(tokens, document)| {
+                documents.push(document);
+                tokens
+            });
+        let mut resources = HashMap::new();
+        for (name, section) in &config.resources {
+            if let Some(resource) = services::resource(name, section, self.problems) {
+                resources.insert(name.as_str(), resource.metadata_url);
+                documents.push(resource.document);
+            }
+        }
+        self.resources = resources;
+        let revocation = config.revocation.as_ref().map(|section| services::revocation(section, self.problems));
         let mut providers = Vec::new();
         for (name, section) in &config.providers {
-            let mut around =
-                Surroundings { environment, key_sets: &mut key_set_sources, problems: &mut *self.problems };
+            let mut around = Surroundings {
+                environment,
+                key_sets: &mut key_set_sources,
+                introspections: &mut introspections,
+                problems: &mut *self.problems,
+            };
             providers.push(Provider::compile(name, section, &mut around));
         }
         let limits: Vec<Option<Limit>> = config
@@ -148,7 +177,10 @@ impl<'a> Compiler<'a> {
                 None
             }
         };
-        let identity_headers = self.identity_headers(&providers);
+        let mut identity_headers = self.identity_headers(&providers);
+        // A header of its own for internal tokens is the gateway's alone; `authorization` is the clients' too.
+        let own_header = internal_tokens.as_ref().map(|tokens| tokens.header.replace('_', "-"));
+        identity_headers.extend(own_header.filter(|header| header != "authorization"));
         Some(Policy {
             mode: config.mode,
             providers: providers.into_iter().collect::<Option<_>>()?,
@@ -158,6 +190,11 @@ impl<'a> Compiler<'a> {
             named,
             unmatched,
             key_set_sources,
+            introspections,
+            revokes: revocation.is_some(),
+            revocation: revocation.unwrap_or_default(),
+            internal_tokens,
+            documents,
             identity_headers,
             realm: config.answers.realm.clone(),
             type_base: config.answers.type_base.clone(),
@@ -279,7 +316,22 @@ impl<'a> Compiler<'a> {
                 "either the rule says who may pass, or everybody (or nobody) may",
             );
         }
-        self.compile_policy(path, label, &merged, section.allow, limits)
+        let mut rule = self.compile_policy(path, label, &merged, section.allow, limits)?;
+        rule.serve = section.serve;
+        if section.serve == Some(Serve::Revocations) {
+            if config.revocation.as_ref().is_none_or(|revocation| revocation.push.is_none()) {
+                let hint = "write `revocation: {push: {}}`";
+                self.problems.add_with_hint(member_path(path, "serve"), "revocations cannot be pushed", hint);
+            }
+            if !matches!(rule.who, Who::VouchedFor(_)) || rule.scopes.is_empty() {
+                self.problems.add_with_hint(
+                    member_path(path, "serve"),
+                    "lets too many revoke tokens",
+                    "the rule needs a provider and a scope of its own",
+                );
+            }
+        }
+        Some(rule)
     }
 
     fn compile_policy(
@@ -332,7 +384,24 @@ impl<'a> Compiler<'a> {
         };
         let (limits_by_principal, limits_by_address) = all.into_iter().partition(needs_principal);
         let headers = self.header_rules(&member_path(path, "headers"), section.headers.as_ref());
+        if section.internal_token.is_some() && config.internal_tokens.is_none() {
+            let hint = "declare `internal_tokens` with an issuer and a key";
+            self.problems.add_with_hint(member_path(path, "internal_token"), "there are no internal tokens", hint);
+        }
+        let resource_metadata = section.resource.as_ref().and_then(|name| {
+            let found = self.resources.get(name.as_str()).cloned();
+            if found.is_none() && !config.resources.contains_key(name) {
+                let known = config.resources.keys().map(String::as_str);
+                self.problems.add_unknown_name(member_path(path, "resource"), "resource", name, known);
+            }
+            found
+        });
+        let challenges = self.challenges(who.as_ref());
         Some(Rule {
+            serve: None,
+            internal_audience: section.internal_token.as_ref().map(|token| token.audience.clone()),
+            challenges,
+            resource_metadata,
             label,
             mode: section.mode.unwrap_or(config.mode),
             who: who?,
@@ -341,6 +410,25 @@ impl<'a> Compiler<'a> {
             limits_by_principal,
             headers: headers?,
         })
+    }
+
+    /// The schemes that the providers of a rule take.
+    fn challenges(&self, who: Option<&Who>) -> Challenges {
+        let Some(Who::VouchedFor(required)) = who else { return Challenges::default() };
+        let mut challenges = Challenges::NONE;
+        let sections: Vec<_> = self.config.providers.values().collect();
+        for section in required.providers.iter().filter_map(|index| sections.get(*index)) {
+            challenges.basic |= section.basic.is_some();
+            challenges.api_key |= section.api_keys.is_some();
+            if section.jwks.is_some() || section.discovery.is_some() || section.introspection.is_some() {
+                let binding = Binding::compile("", section.binding.as_ref(), &mut Problems::default());
+                challenges.bearer |= binding.policy.dpop != Demanded::Required;
+                if binding.offered {
+                    challenges.dpop = Some(binding.algorithms);
+                }
+            }
+        }
+        challenges
     }
 
     fn header_rules(&mut self, at: &str, section: Option<&HeadersSection>) -> Option<HeaderRules> {
@@ -404,6 +492,8 @@ fn inherit(section: &mut PolicySection, base: &PolicySection) {
     section.scopes = section.scopes.take().or_else(|| base.scopes.clone());
     section.limits = section.limits.take().or_else(|| base.limits.clone());
     section.headers = section.headers.take().or_else(|| base.headers.clone());
+    section.internal_token = section.internal_token.take().or_else(|| base.internal_token.clone());
+    section.resource = section.resource.take().or_else(|| base.resource.clone());
     section.mode = section.mode.or(base.mode);
 }
 

@@ -5,6 +5,7 @@ mod compile_match;
 mod limit;
 mod provider;
 mod rule;
+mod services;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -12,14 +13,21 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::answer::LocalDocument;
 use crate::config::Problems;
 use crate::config::schema::Mode;
+use crate::introspection::IntrospectionSource;
 use crate::key_sets::KeySetSource;
 use crate::matching::RuleIndex;
+use crate::revocation;
 
 pub use limit::{KeyPart, Limit, LimitKey, Overflow};
-pub use provider::{CertificateRule, Client, JwtProvider, KeySource, Provider, ProviderKind, VerifiedCertificate};
+pub use provider::{
+    Binding, CertificateRule, Client, JwtProvider, KeySource, OpaqueProvider, Provider, ProviderKind,
+    VerifiedCertificate,
+};
 pub use rule::{HeaderRules, Required, Rule, Who};
+pub use services::InternalTokens;
 
 /// Looks up a variable of the VM's environment, where secrets come from.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -43,6 +51,16 @@ pub struct Policy {
     pub unmatched: Option<usize>,
     /// Remote key sets, in the order in which providers refer to them.
     pub key_set_sources: Vec<KeySetSource>,
+    /// Introspection endpoints.
+    pub introspections: Vec<IntrospectionSource>,
+    /// Where revocations come from.
+    pub revocation: revocation::Options,
+    /// Whether anything can be revoked.
+    pub revokes: bool,
+    /// The gateway's own tokens.
+    pub internal_tokens: Option<InternalTokens>,
+    /// Documents that the gateway serves to everybody, by path.
+    pub documents: Vec<(String, LocalDocument)>,
     /// Headers that only the gateway may set, sorted, lower-case with `-` for `_`.
     pub identity_headers: Vec<String>,
     /// The `realm` of challenges.
@@ -72,6 +90,25 @@ impl Policy {
     /// Every problem found, with its path.
     pub fn from_value(document: &Value, environment: Environment<'_>) -> Result<Rc<Self>, Problems> {
         compile::from_value(document, environment).map(Rc::new)
+    }
+
+    /// The longest `max_age` and leeway of proofs, if any provider takes DPoP.
+    pub fn proof_window(&self) -> Option<(Duration, Duration)> {
+        let taken = self.bindings().filter(|binding| binding.takes_dpop());
+        taken.map(|binding| (binding.max_age, binding.leeway)).reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)))
+    }
+
+    /// Whether any provider asks for nonces in proofs.
+    pub fn wants_nonces(&self) -> bool {
+        self.bindings().any(|binding| binding.nonce)
+    }
+
+    fn bindings(&self) -> impl Iterator<Item = &Binding> {
+        self.providers.iter().filter_map(|provider| match &provider.kind {
+            ProviderKind::Jwt(jwt) => Some(&jwt.binding),
+            ProviderKind::Opaque(opaque) => Some(&opaque.binding),
+            ProviderKind::Clients(_) | ProviderKind::Certificate(_) => None,
+        })
     }
 
     /// Whether `name` (lower-case) is a header that only the gateway may set. `_` counts as `-`: some services read

@@ -1,7 +1,7 @@
 //! A compiled rule.
 
 use crate::answer::Challenges;
-use crate::config::schema::Mode;
+use crate::config::schema::{Mode, Serve};
 use crate::scopes::Scopes;
 
 /// What applies to a request: who may pass, with which scopes, how often, with which headers.
@@ -21,6 +21,8 @@ pub struct Rule {
     pub limits_by_principal: Vec<usize>,
     /// Rules about request headers.
     pub headers: HeaderRules,
+    /// What the gateway itself answers, once all checks have passed.
+    pub serve: Option<Serve>,
     /// The audience of the internal token that the service gets.
     pub internal_audience: Option<String>,
     /// The schemes that a challenge offers.

@@ -117,6 +117,13 @@ pub struct BindingPolicy {
     pub dpop: Demanded,
 }
 
+impl BindingPolicy {
+    /// Whether every token must be bound to a client certificate.
+    pub fn mtls_is_required(self) -> bool {
+        self.mtls == Demanded::Required
+    }
+}
+
 /// Whether a kind of binding is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Demanded {

@@ -38,6 +38,9 @@ impl From<Denial> for Refusal {
     }
 }
 
+/// A verified token, the provider that verified it, and what ties it to its sender.
+type Verified<'a> = (u16, &'a Binding, Rc<VerifiedToken>);
+
 impl<'a> Walk<'a> {
     /// Finds out who calls, where the rule wants to know.
     pub(super) fn identify(&mut self, rule: &Rule, path: &RequestPath<'_>) -> Result<(), Stop> {
@@ -164,7 +167,7 @@ impl<'a> Walk<'a> {
         candidates: &[(u16, &'a Provider, &'a JwtProvider)],
         token: &[u8],
         else_opaque: bool,
-    ) -> Result<Option<(u16, &'a Binding, Rc<VerifiedToken>)>, Refusal> {
+    ) -> Result<Option<Verified<'a>>, Refusal> {
         if candidates.is_empty() {
             return Ok(None);
         }
@@ -189,7 +192,8 @@ impl<'a> Walk<'a> {
         };
         // The issuer is not verified yet: it only picks the provider that will verify it.
         let issuer = untrusted.unverified_issuer();
-        let named = || candidates.iter().find(|(_, _, jwt)| jwt.verifier.issuer.as_deref() == issuer && issuer.is_some());
+        let named =
+            || candidates.iter().find(|(_, _, jwt)| jwt.verifier.issuer.as_deref() == issuer && issuer.is_some());
         let any = || candidates.iter().find(|(_, _, jwt)| jwt.verifier.issuer.is_none());
         let Some((index, provider, jwt)) = named().or_else(any) else {
             if else_opaque {

@@ -21,6 +21,7 @@ use crate::limiter::Subject;
 use crate::policy::{Policy, Rule, Who};
 use crate::ports::Ports;
 use crate::principal::Principal;
+use crate::revocation;
 use crate::time::UnixNanos;
 
 /// What a request has behind it when it is judged again.
@@ -45,6 +46,13 @@ pub enum Stop {
     Denied(Answer),
     /// The gateway itself has the answer.
     Answered(LocalAnswer),
+    /// All checks have passed, and the gateway itself answers.
+    Serve {
+        /// The rule.
+        rule: u16,
+        /// The verified subject, for the audit event.
+        caller: String,
+    },
     /// An introspection endpoint has to be asked.
     Ask(Question),
     /// The keys of `provider` are on their way.
@@ -135,8 +143,13 @@ impl<'a> Walk<'a> {
         }
         self.charge_by_address(rule)?;
         self.identify(rule, &path)?;
+        self.check_revocation(rule)?;
         self.check_scopes(rule)?;
         self.charge(rule, &rule.limits_by_principal)?;
+        if rule.serve.is_some() {
+            let caller = self.principal.as_ref().and_then(Principal::subject).unwrap_or_default().to_owned();
+            return Err(Stop::Serve { rule: self.rule, caller });
+        }
         self.forward(rule)?;
         self.engine.counters.add(CounterId::Decision(self.rule, Reason::Ok, Verdict::Allowed));
         Ok(self.passage)
@@ -255,6 +268,27 @@ impl<'a> Walk<'a> {
 
     fn limits_read_address(&self, limits: &[usize]) -> bool {
         limits.iter().filter_map(|index| self.policy.limits.get(*index)).any(|limit| limit.key.reads_address())
+    }
+
+    fn check_revocation(&mut self, rule: &Rule) -> Result<(), Stop> {
+        let Some(principal) = self.principal.as_ref().filter(|_| self.policy.revokes) else { return Ok(()) };
+        self.engine.revocations.observe(self.ports.store);
+        let refusal = match self.engine.revocations.check(principal.claims(), principal.issued_at(), self.now) {
+            Ok(()) => return Ok(()),
+            Err(refusal) => refusal,
+        };
+        let denial = match refusal {
+            revocation::Refusal::Revoked(revoked) => self.challenged(
+                rule,
+                Denial::new(Reason::TokenRevoked, format!("{:?}, by {:?}", revoked.what, revoked.by)),
+            ),
+            revocation::Refusal::Unavailable { retry_after } => {
+                let seconds = crate::limits::whole_seconds(retry_after).max(1);
+                Denial::new(Reason::RevocationUnavailable, "").retry_after(seconds)
+            }
+            revocation::Refusal::Wait(_) => Denial::new(Reason::RevocationUnavailable, "no list yet").retry_after(1),
+        };
+        self.tolerate(rule.mode, denial)
     }
 
     fn check_scopes(&mut self, rule: &Rule) -> Result<(), Stop> {

@@ -10,7 +10,7 @@ use crate::config::{Problems, document::member_path, suggest};
 use crate::jwt::{self, Algorithm, AlgorithmSet, KeySet, Verifier};
 use crate::key_sets::{KeySetSource, Location, SourceError};
 
-use super::Surroundings;
+use super::{Binding, Surroundings};
 use crate::policy::Environment;
 
 /// A provider of JSON Web Tokens.
@@ -20,6 +20,8 @@ pub struct JwtProvider {
     pub verifier: Verifier,
     /// Where its keys come from.
     pub keys: KeySource,
+    /// What ties its tokens to their senders.
+    pub binding: Binding,
 }
 
 /// Where a provider's keys come from.
@@ -74,7 +76,8 @@ pub fn compile(
             None => jwt::Profile::Jwt,
         },
     };
-    Some(JwtProvider { verifier, keys: keys? })
+    let binding = Binding::compile(path, section.binding.as_ref(), around.problems);
+    Some(JwtProvider { verifier, keys: keys?, binding })
 }
 
 fn discovered(

@@ -1,22 +1,26 @@
 //! Compiled providers: who vouches for callers, and by what.
 
+mod binding;
 mod certificate;
 mod clients;
 mod jwt;
-#[allow(dead_code, reason = "introspection and signing keys read it")]
-mod secret;
+mod opaque;
+pub(super) mod secret;
 
 use crate::config::schema::{ForwardToken, ProviderSection, TokenSourceSection};
 use crate::config::{Problems, document::member_path};
 use crate::credentials::TokenSource;
+use crate::introspection::IntrospectionSource;
 use crate::key_sets::KeySetSource;
 
 use super::Environment;
 use super::compile::header_name;
 
+pub use binding::Binding;
 pub use certificate::{CertificateRule, VerifiedCertificate};
 pub use clients::{Client, Clients};
 pub use jwt::{JwtProvider, KeySource};
+pub use opaque::OpaqueProvider;
 
 /// Who vouches for callers.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub struct Provider {
 pub enum ProviderKind {
     /// JSON Web Tokens.
     Jwt(Box<JwtProvider>),
+    /// Opaque tokens.
+    Opaque(OpaqueProvider),
     /// API keys, or user names and passwords.
     Clients(Clients),
     /// Client certificates.
@@ -52,6 +58,8 @@ pub struct Surroundings<'a> {
     pub environment: Environment<'a>,
     /// Remote key sets of all providers.
     pub key_sets: &'a mut Vec<KeySetSource>,
+    /// Introspection endpoints of all providers.
+    pub introspections: &'a mut Vec<IntrospectionSource>,
     /// Problems found.
     pub problems: &'a mut Problems,
 }
@@ -85,9 +93,18 @@ impl Provider {
             "basic" => clients::basic(&path, section.basic.as_ref()?, around.problems),
             "certificate" => certificate::compile(&path, section.certificate.as_ref()?, around.problems)
                 .map(|rule| (ProviderKind::Certificate(rule), Vec::new())),
-            _ => jwt::compile(&path, name, section, around)
-                .map(|provider| ProviderKind::Jwt(Box::new(provider)))
-                .zip(token_sources(&path, section, around.problems)),
+            "introspection" => opaque::compile(&path, name, section, section.introspection.as_ref()?, around)
+                .zip(token_sources(&path, section, around.problems))
+                .map(|(provider, sources)| {
+                    let sources = with_dpop(sources, &provider.binding);
+                    (ProviderKind::Opaque(provider), sources)
+                }),
+            _ => jwt::compile(&path, name, section, around).zip(token_sources(&path, section, around.problems)).map(
+                |(provider, sources)| {
+                    let sources = with_dpop(sources, &provider.binding);
+                    (ProviderKind::Jwt(Box::new(provider)), sources)
+                },
+            ),
         };
         let mut headers = Vec::new();
         for (header, claim) in &section.forward.headers {
@@ -118,12 +135,22 @@ fn refuse_foreign_fields(path: &str, kind: &str, section: &ProviderSection, prob
         ("algorithms", section.algorithms.is_some(), is_jwt),
         ("profile", section.profile.is_some(), is_jwt),
         ("token_from", section.token_from.is_some(), is_token),
+        ("binding", section.binding.is_some(), is_token),
     ];
     for (field, is_set, belongs) in set {
         if is_set && !belongs {
             problems.add(member_path(path, field), format!("means nothing for a provider with `{kind}`"));
         }
     }
+}
+
+/// Where a bearer token may be, one with a proof may be too (RFC 9449, section 7.1).
+fn with_dpop(mut sources: Vec<TokenSource>, binding: &Binding) -> Vec<TokenSource> {
+    let bearer = |source: &TokenSource| matches!(source, TokenSource::Header { name, scheme: Some(scheme) } if name == "authorization" && scheme.eq_ignore_ascii_case("Bearer"));
+    if binding.takes_dpop() && sources.iter().any(bearer) {
+        sources.push(TokenSource::Header { name: "authorization".to_owned(), scheme: Some("DPoP".to_owned()) });
+    }
+    sources
 }
 
 fn token_sources(path: &str, section: &ProviderSection, problems: &mut Problems) -> Option<Vec<TokenSource>> {

@@ -1,0 +1,125 @@
+//! Calls to the gateway itself: operators list, push and lift revocations.
+
+use serde_json::json;
+
+use crate::answer::{Denial, LocalAnswer, Reason};
+use crate::audit::{self, Event};
+use crate::counters::Verdict;
+use crate::engine::plain_text;
+use crate::http::{Method, RequestHead};
+use crate::ports::SharedStore;
+use crate::revocation::{Entry, PushError, Revocations, Target};
+use crate::time::{UnixNanos, to_rfc3339};
+
+/// The longest body of a call, in bytes.
+pub const MAX_CALL_BYTES: usize = 16 * 1024;
+
+/// A call that has passed all checks of its rule.
+#[derive(Debug)]
+pub struct Call {
+    /// The rule's index.
+    pub rule: u16,
+    /// The proxy's request id.
+    pub request_id: Option<String>,
+    method: Method,
+    caller: String,
+}
+
+impl Call {
+    /// The call of `caller` under `rule`.
+    pub fn new(head: &RequestHead, rule: u16, caller: String) -> Self {
+        let request_id = plain_text(head.headers(), "x-request-id").map(str::to_owned);
+        Self { rule, request_id, method: head.method().clone(), caller }
+    }
+
+    /// Whether the call's body is read.
+    pub fn wants_body(&self) -> bool {
+        matches!(self.method, Method::Post | Method::Delete)
+    }
+
+    /// Carries out the call; gives the answer, and the audit event of a change. A `body` of `None` is too long.
+    ///
+    /// # Errors
+    /// A [`Denial`] for a method or a body that means nothing, and where there is no room for another revocation.
+    pub fn answer(
+        &self,
+        revocations: &mut Revocations,
+        body: Option<&[u8]>,
+        store: &dyn SharedStore,
+        now: UnixNanos,
+    ) -> Result<(LocalAnswer, Option<String>), Denial> {
+        let body = body.ok_or_else(|| Denial::new(Reason::BodyTooLarge, ""))?;
+        let malformed = |error: &dyn std::fmt::Display| Denial::new(Reason::BodyMalformed, error.to_string());
+        match self.method {
+            Method::Get | Method::Head => {
+                let listing = revocations.listing(store, now).map_err(failed)?;
+                Ok((json_answer(200, &String::from_utf8_lossy(&listing)), None))
+            }
+            Method::Post => {
+                let entry = Entry::from_json(body).map_err(|error| malformed(&error))?;
+                let line = self.change_line("token_revoked", &format!("{entry:?}"), now);
+                revocations.push(entry, store, now).map_err(failed)?;
+                Ok((json_answer(201, &json!({"revoked": true}).to_string()), Some(line)))
+            }
+            Method::Delete => {
+                let target = Target::from_json(body).map_err(|error| malformed(&error))?;
+                let line = self.change_line("revocation_lifted", &format!("{target:?}"), now);
+                let lifted = revocations.lift(&target, store, now).map_err(failed)?;
+                let answer = json_answer(200, &json!({"lifted": lifted}).to_string());
+                Ok((answer, lifted.then_some(line)))
+            }
+            _ => {
+                let mut denial = Denial::new(Reason::MethodNotAllowed, "");
+                denial.headers.push(("allow", "GET, HEAD, POST, DELETE".to_owned()));
+                Err(denial)
+            }
+        }
+    }
+
+    /// The audit event of a refused call.
+    pub fn refusal_line(&self, denial: &Denial, rule: Option<&str>, now: UnixNanos) -> String {
+        let event = Event {
+            now,
+            denial,
+            verdict: Verdict::Denied,
+            rule: rule.unwrap_or("none"),
+            method: Some(self.method.as_str()),
+            path: None,
+            client: None,
+            subject: Some(&self.caller),
+            provider: None,
+            request_id: self.request_id.as_deref(),
+        };
+        event.to_line()
+    }
+
+    fn change_line(&self, action: &str, what: &str, now: UnixNanos) -> String {
+        json!({
+            "@timestamp": to_rfc3339(now),
+            "event.kind": "event",
+            "event.action": action,
+            "user.id": audit::shortened(&self.caller),
+            "http.request.id": self.request_id,
+            "message": audit::shortened(what),
+        })
+        .to_string()
+    }
+}
+
+fn failed(error: PushError) -> Denial {
+    let reason = match error.status() {
+        400 => Reason::BodyMalformed,
+        404 => Reason::RouteUnmatched,
+        _ => Reason::CallFailed,
+    };
+    Denial::new(reason, error.to_string())
+}
+
+fn json_answer(status: u16, body: &str) -> LocalAnswer {
+    LocalAnswer {
+        status,
+        headers: vec![("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())],
+        body: body.into(),
+        details: "portcullis_call",
+    }
+}
