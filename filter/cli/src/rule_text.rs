@@ -7,9 +7,11 @@ pub fn who(policy: &Policy, rule: &Rule) -> String {
     match &rule.who {
         Who::Everybody => "everybody".to_owned(),
         Who::Nobody => "nobody".to_owned(),
-        Who::VouchedFor(providers) => {
-            let names = providers.iter().filter_map(|index| policy.providers.get(*index));
-            names.map(|provider| provider.name.as_str()).collect::<Vec<_>>().join(" or ")
+        Who::VouchedFor(required) => {
+            let names = required.providers.iter().filter_map(|index| policy.providers.get(*index));
+            let names: Vec<&str> = names.map(|provider| provider.name.as_str()).collect();
+            let names = names.join(if required.all { " and " } else { " or " });
+            if required.optional { format!("{names}, or nobody") } else { names }
         }
     }
 }

@@ -116,7 +116,18 @@ pub const COUNTERS: &[CounterFamily] = &[
         name: "portcullis_revocation",
         labels: &["event"],
         help: "what happened to the list of revoked tokens and to pushed revocations",
-        events: &[],
+        events: &[
+            ("fetch_started", "a worker fetches the list for all"),
+            ("fetched", "the server gave a good list"),
+            ("fetch_failed", "an attempt failed; the standing list stays"),
+            ("list_loaded", "a worker uses a new list"),
+            ("expired", "the list is older than `max_age`"),
+            ("pushed", "an operator revoked something"),
+            ("lifted", "an operator took a revocation back"),
+            ("push_refused", "a push could not be stored"),
+            ("pushes_loaded", "a worker took over pushed revocations"),
+            ("pushes_unavailable", "pushed revocations cannot be read from shared data"),
+        ],
     },
 ];
 
@@ -193,6 +204,7 @@ mod tests {
             CounterId::Provider(0, "fetched"),
             CounterId::Limit(0, "overflow"),
             CounterId::TokenCache("hit"),
+            CounterId::Revocation("pushed"),
         ];
         assert_eq!(counters.len(), COUNTERS.len());
         for (counter, family) in counters.into_iter().zip(COUNTERS) {

@@ -10,7 +10,9 @@ use portcullis_engine::ports::{
     Attributes, CertificateField, Expected, Ports, SharedStore, SoftwareOnly, StoreUnavailable, Version, WriteOutcome,
 };
 use portcullis_engine::time::UnixNanos;
-use portcullis_engine::{Actions, Engine, Fetch, FetchId, FetchResult, HeaderChange, RequestId, Seed, Step as Verdict};
+use portcullis_engine::{
+    Actions, Callout, Engine, FetchId, FetchResult, HeaderChange, RequestId, Seed, Step as Verdict,
+};
 use serde_json::{Value, json};
 
 use super::check::{self, End, Failure, Seen};
@@ -313,6 +315,12 @@ impl Gateway {
         let known = self.requests.get(&id).map(|known| known.lines.as_slice()).unwrap_or_default();
         match self.decided.remove(&id) {
             None | Some(Verdict::Hold) => End::Waiting,
+            Some(Verdict::NeedBody(_)) => End::Waiting,
+            Some(Verdict::Answer(answer)) => End::Answered {
+                status: answer.status,
+                headers: answer.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+                body: answer.body.to_string(),
+            },
             Some(Verdict::Deny(answer)) => End::Answered {
                 status: answer.status,
                 headers: answer.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
@@ -354,7 +362,7 @@ impl Gateway {
     }
 
     fn carry_out(&mut self, actions: Actions) {
-        for fetch in &actions.fetches {
+        for fetch in &actions.callouts {
             let (delay, result) = self.answer(fetch);
             self.fetches.push((self.now.plus(delay), fetch.id, result));
         }
@@ -373,7 +381,7 @@ impl Gateway {
     }
 
     /// What the key set endpoint says, and how long it takes.
-    fn answer(&self, fetch: &Fetch) -> (Duration, FetchResult) {
+    fn answer(&self, fetch: &Callout) -> (Duration, FetchResult) {
         let place = (fetch.cluster.clone(), fetch.path.clone());
         match self.places.get(&place).and_then(|provider| self.answers.get(provider)) {
             None | Some(KeySetAnswer::Down) => (Duration::ZERO, FetchResult::NoAnswer),
@@ -384,7 +392,7 @@ impl Gateway {
                     headers.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes())),
                 );
                 let body = body.clone().into_bytes();
-                let max = self.engine.max_fetch_bytes().saturating_add(1);
+                let max = fetch.max_response_bytes.saturating_add(1);
                 let body = body.into_iter().take(max).collect();
                 (Duration::ZERO, FetchResult::Answer { headers: host::header_map(&lines), body })
             }

@@ -8,7 +8,7 @@ use portcullis_engine::key_sets::Location;
 use portcullis_engine::ports::memory::MemoryStore;
 use portcullis_engine::ports::{Ports, SoftwareOnly};
 use portcullis_engine::time::UnixNanos;
-use portcullis_engine::{Actions, CounterId, Engine, Fetch, FetchResult, RequestId, Seed, Step};
+use portcullis_engine::{Actions, Callout, CounterId, Engine, FetchResult, RequestId, Seed, Step};
 use serde_json::Value;
 
 use super::request::{Attributes, serialised};
@@ -92,17 +92,17 @@ impl Provider<'_> {
     /// Answers all fetches, and those that they cause. Gives whether the request may be judged again.
     fn serve(&mut self, engine: &mut Engine, actions: Actions, ports: Ports<'_>, now: UnixNanos) -> bool {
         let mut resumed = actions.resume.contains(&REQUEST);
-        let mut fetches = actions.fetches;
+        let mut fetches = actions.callouts;
         while let Some(fetch) = fetches.pop() {
             let result = self.answer(&fetch);
             let actions = engine.on_fetch_result(fetch.id, result, ports, now);
             resumed |= actions.resume.contains(&REQUEST);
-            fetches.extend(actions.fetches);
+            fetches.extend(actions.callouts);
         }
         resumed
     }
 
-    fn answer(&mut self, fetch: &Fetch) -> FetchResult {
+    fn answer(&mut self, fetch: &Callout) -> FetchResult {
         let is_asked = |location: &Location| matches!(location, Location::Jwks { path, .. } if *path == fetch.path);
         let mut sources = self.filter.policy.key_set_sources.iter();
         let source = sources.find(|source| source.cluster == fetch.cluster && is_asked(&source.location));

@@ -115,7 +115,11 @@ impl Report {
             Step::Deny(answer) => {
                 format!("{}\n", style.red(&format!("the request is refused: {} {}", answer.status, self.reason)))
             }
-            Step::Hold => format!("{}\n", style.red("the request waits for a key set")),
+            Step::Hold => format!("{}\n", style.red("the request waits for a provider's answer")),
+            Step::NeedBody(_) => format!("{}\n", style.green("the gateway reads the body and answers itself")),
+            Step::Answer(answer) => {
+                format!("{}\n", style.green(&format!("the gateway answers itself: {}", answer.status)))
+            }
         };
         if let Some((path, meets, line)) = &self.rule {
             text.push_str(&format!("rule: {} (line {line}): {meets}\n", style.bold(path)));
@@ -144,7 +148,7 @@ impl Report {
                 let headers = answer.headers.iter().map(|(name, value)| format!("{name}: {value}"));
                 text.push_str(&list("the client gets:", headers.chain([answer.body.clone()]).collect()));
             }
-            Step::Hold => {}
+            Step::Hold | Step::NeedBody(_) | Step::Answer(_) => {}
         }
         text.push_str(&list("note:", self.notes.clone()));
         text
@@ -158,7 +162,8 @@ impl Report {
                 let headers = answer.headers.iter().map(|(name, value)| format!("{name}: {value}"));
                 (json!(answer.status), Vec::new(), headers.collect())
             }
-            Step::Hold => (Value::Null, Vec::new(), Vec::new()),
+            Step::Answer(answer) => (json!(answer.status), Vec::new(), Vec::new()),
+            Step::Hold | Step::NeedBody(_) => (Value::Null, Vec::new(), Vec::new()),
         };
         let checks =
             self.checks.iter().map(|check| json!({"check": check.name, "verdict": check.verdict, "why": check.why}));
@@ -181,7 +186,11 @@ fn stage(reason: Reason, detail: &str, rule: Option<&Rule>, filter: &Configured)
     if matches!(reason, Reason::HeaderMissing | Reason::HeaderForbidden) {
         return Stage::Headers;
     }
-    if reason == Reason::RuleDenied || ["credentials_", "token_", "keys_"].iter().any(|start| code.starts_with(start)) {
+    if reason == Reason::RuleDenied
+        || ["credentials_", "certificate_", "dpop_", "token_", "keys_", "provider_", "revocation_"]
+            .iter()
+            .any(|start| code.starts_with(start))
+    {
         return if detail.contains("cannot hold") { Stage::Forward } else { Stage::Credential };
     }
     if code.starts_with("limit_") {

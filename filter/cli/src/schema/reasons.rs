@@ -51,6 +51,8 @@ fn bearer_error(error: BearerError) -> &'static str {
         BearerError::InvalidRequest => "`invalid_request`",
         BearerError::InvalidToken => "`invalid_token`",
         BearerError::InsufficientScope => "`insufficient_scope`",
+        BearerError::InvalidDpopProof => "`invalid_dpop_proof`",
+        BearerError::UseDpopNonce => "`use_dpop_nonce`",
     }
 }
 
