@@ -1,0 +1,292 @@
+//! The chains that are compared, and the Envoy that has a listener for each.
+
+use std::path::{Path, PathBuf};
+
+use portcullis_tests::keys::{Algorithm, SigningKey, jwks};
+use portcullis_tests::mint::{AUDIENCE, ISSUER};
+use serde_json::{Value, json};
+
+/// What stands in front of the router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chain {
+    /// Nothing.
+    Empty,
+    /// The filter.
+    Portcullis(Algorithm),
+    /// `jwt_authn` with its cache, `rbac` on the scope, `local_ratelimit`; it says and sets the same headers.
+    Native(Algorithm),
+    /// The same without the headers that tell the service who calls and the client what is left.
+    NativeSilent(Algorithm),
+    /// `jwt_authn` alone, without its cache.
+    NativeJwt(Algorithm),
+}
+
+/// Which tokens the requests carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tokens {
+    /// None.
+    None,
+    /// One, sent again and again.
+    Repeated(Algorithm),
+    /// A new one each time.
+    Fresh(Algorithm),
+}
+
+/// One line of the table.
+#[derive(Debug)]
+pub struct Row {
+    /// What it is called.
+    pub name: &'static str,
+    /// The chain.
+    pub chain: Chain,
+    /// The path that is asked for.
+    pub path: &'static str,
+    /// The tokens.
+    pub tokens: Tokens,
+    /// The status that every answer must have.
+    pub status: u16,
+    /// The row that it is compared with, by its place in [`ROWS`].
+    pub beside: Option<usize>,
+}
+
+const ES: Algorithm = Algorithm::Es256;
+const RS: Algorithm = Algorithm::Rs256;
+
+/// The table. The first row is what all others are measured against.
+pub const ROWS: &[Row] = &[
+    row("empty chain", Chain::Empty, Tokens::None, 200, None),
+    row(
+        "portcullis: repeated token, scope, limit, identity headers",
+        Chain::Portcullis(ES),
+        Tokens::Repeated(ES),
+        200,
+        Some(2),
+    ),
+    row("native: jwt_authn with cache, rbac, local_ratelimit", Chain::Native(ES), Tokens::Repeated(ES), 200, None),
+    row("native: the same, without headers set", Chain::NativeSilent(ES), Tokens::Repeated(ES), 200, None),
+    row("portcullis: a new RS256 token each time", Chain::Portcullis(RS), Tokens::Fresh(RS), 200, Some(5)),
+    row("native: jwt_authn alone, a new RS256 token each time", Chain::NativeJwt(RS), Tokens::Fresh(RS), 200, None),
+    row("portcullis: a new ES256 token each time", Chain::Portcullis(ES), Tokens::Fresh(ES), 200, Some(7)),
+    row("native: jwt_authn alone, a new ES256 token each time", Chain::NativeJwt(ES), Tokens::Fresh(ES), 200, None),
+    row("portcullis: 401 without a token, with its audit line", Chain::Portcullis(ES), Tokens::None, 401, Some(9)),
+    row("native: 401 without a token", Chain::Native(ES), Tokens::None, 401, None),
+    Row {
+        path: "/public/status",
+        ..row("portcullis: a public rule, no checks", Chain::Portcullis(ES), Tokens::None, 200, None)
+    },
+];
+
+const fn row(name: &'static str, chain: Chain, tokens: Tokens, status: u16, beside: Option<usize>) -> Row {
+    Row { name, chain, path: "/orders/1234?expand=lines", tokens, status, beside }
+}
+
+/// The keys behind the tokens.
+#[derive(Debug)]
+pub struct Keys {
+    /// ES256.
+    pub es: SigningKey,
+    /// RS256.
+    pub rs: SigningKey,
+}
+
+impl Keys {
+    /// Fresh ones.
+    pub fn generate() -> Self {
+        Self { es: SigningKey::generate(ES, "bench-es"), rs: SigningKey::generate(RS, "bench-rs") }
+    }
+
+    /// The one of an algorithm.
+    pub fn of(&self, algorithm: Algorithm) -> &SigningKey {
+        if algorithm == RS { &self.rs } else { &self.es }
+    }
+}
+
+/// A row as it is measured: with the module, or with an earlier one.
+#[derive(Debug, Clone)]
+pub struct Lane {
+    /// The row, by its place in [`ROWS`].
+    pub index: usize,
+    /// The row.
+    pub row: &'static Row,
+    /// The module in it.
+    pub module: PathBuf,
+    /// Whether that is the earlier one.
+    pub is_before: bool,
+}
+
+impl Lane {
+    /// The lanes of the first row, of those whose names contain `only`, and of those that they are compared with.
+    pub fn chosen(only: &str, module: &Path, before: Option<&Path>) -> Vec<Self> {
+        let named = |row: &Row| row.name.contains(only);
+        let mut lanes = Vec::new();
+        for (index, row) in ROWS.iter().enumerate() {
+            if index == 0 || named(row) || ROWS.iter().any(|other| other.beside == Some(index) && named(other)) {
+                lanes.push(Self { index, row, module: module.to_owned(), is_before: false });
+                if let (Some(before), Chain::Portcullis(_)) = (before, row.chain) {
+                    lanes.push(Self { index, row, module: before.to_owned(), is_before: true });
+                }
+            }
+        }
+        lanes
+    }
+
+    /// The name of its listener.
+    pub fn listener(&self) -> String {
+        format!("{}-{}", if self.is_before { "before" } else { "row" }, self.index)
+    }
+}
+
+/// An Envoy configuration with a listener for each lane.
+pub fn envoy(lanes: &[Lane], keys: &Keys) -> Value {
+    let listeners: Vec<Value> = lanes.iter().map(|lane| listener(lane, keys)).collect();
+    json!({"admin": {"address": address()}, "static_resources": {"listeners": listeners}})
+}
+
+fn listener(lane: &Lane, keys: &Keys) -> Value {
+    let name = lane.listener();
+    let mut filters = match lane.row.chain {
+        Chain::Empty => vec![],
+        Chain::Portcullis(algorithm) => vec![portcullis(&name, &lane.module, keys.of(algorithm))],
+        Chain::Native(algorithm) => {
+            vec![jwt_authn(keys.of(algorithm), Native::Full), rbac(), local_ratelimit(Native::Full)]
+        }
+        Chain::NativeSilent(algorithm) => {
+            vec![jwt_authn(keys.of(algorithm), Native::Silent), rbac(), local_ratelimit(Native::Silent)]
+        }
+        Chain::NativeJwt(algorithm) => vec![jwt_authn(keys.of(algorithm), Native::Uncached)],
+    };
+    filters.push(http_filter("router", "router.v3.Router", json!({})));
+    let manager = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": name,
+        "use_remote_address": true,
+        "http_filters": filters,
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
+            {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "ok\n"}}},
+        ]}]},
+    });
+    let manager = json!({"name": "envoy.filters.network.http_connection_manager", "typed_config": manager});
+    json!({"name": name, "address": address(), "filter_chains": [{"filters": [manager]}]})
+}
+
+fn address() -> Value {
+    json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}})
+}
+
+fn http_filter(name: &str, message: &str, mut config: Value) -> Value {
+    if let Some(config) = config.as_object_mut() {
+        config
+            .insert("@type".to_owned(), json!(format!("type.googleapis.com/envoy.extensions.filters.http.{message}")));
+    }
+    json!({"name": format!("envoy.filters.http.{name}"), "typed_config": config})
+}
+
+/// The filter, in a VM of its own for each row: no row finds what another one left in the caches.
+fn portcullis(vm: &str, module: &Path, key: &SigningKey) -> Value {
+    let configuration = json!({
+        "version": 1,
+        "providers": {"corp": {
+            "issuer": ISSUER,
+            "audiences": [AUDIENCE],
+            "algorithms": [key.algorithm().name()],
+            "jwks": {"inline": jwks([key])},
+            "forward": {"token": "keep", "headers": {"x-user": "sub", "x-scopes": "scope"}},
+        }},
+        "limits": {"per_client": {"key": {"first_of": ["principal", "ip"]}, "rate": "1000000/s", "burst": 1_000_000}},
+        "policies": {"orders": {"require": {"any": ["corp"]}, "limits": ["per_client"], "scopes": {"all": ["read_orders"]}}},
+        "rules": [
+            {"match": {"path": "/public/**"}, "allow": "public"},
+            {"match": {"path": "/orders/**", "methods": ["GET", "HEAD"]}, "use": "orders"},
+        ],
+    });
+    http_filter(
+        "wasm",
+        "wasm.v3.Wasm",
+        json!({"config": {
+            "name": "portcullis",
+            "root_id": "portcullis",
+            "failure_policy": "FAIL_RELOAD",
+            "allow_on_headers_stop_iteration": true,
+            "vm_config": {
+                "vm_id": vm,
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": {"local": {"filename": module}},
+            },
+            "configuration": {
+                "@type": "type.googleapis.com/google.protobuf.StringValue",
+                "value": configuration.to_string(),
+            },
+        }}),
+    )
+}
+
+/// How much the native chain does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Native {
+    /// Everything that the filter does.
+    Full,
+    /// The same decision, without headers set.
+    Silent,
+    /// The token alone, without the cache.
+    Uncached,
+}
+
+fn jwt_authn(key: &SigningKey, native: Native) -> Value {
+    let mut provider = json!({
+        "issuer": ISSUER,
+        "audiences": [AUDIENCE],
+        "local_jwks": {"inline_string": jwks([key]).to_string()},
+        "forward": true,
+        "payload_in_metadata": "claims",
+    });
+    if let Some(provider) = provider.as_object_mut() {
+        if native == Native::Full {
+            let headers = json!([
+                {"header_name": "x-user", "claim_name": "sub"},
+                {"header_name": "x-scopes", "claim_name": "scope"},
+            ]);
+            provider.insert("claim_to_headers".to_owned(), headers);
+        }
+        if native != Native::Uncached {
+            provider.insert("jwt_cache_config".to_owned(), json!({"jwt_cache_size": 1000}));
+        }
+    }
+    http_filter(
+        "jwt_authn",
+        "jwt_authn.v3.JwtAuthentication",
+        json!({
+            "providers": {"corp": provider},
+            "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "corp"}}],
+        }),
+    )
+}
+
+fn rbac() -> Value {
+    let scope = json!({"metadata": {
+        "filter": "envoy.filters.http.jwt_authn",
+        "path": [{"key": "claims"}, {"key": "scope"}],
+        "value": {"string_match": {"contains": "read_orders"}},
+    }});
+    http_filter(
+        "rbac",
+        "rbac.v3.RBAC",
+        json!({"rules": {
+            "action": "ALLOW",
+            "policies": {"orders": {"permissions": [{"any": true}], "principals": [scope]}},
+        }}),
+    )
+}
+
+fn local_ratelimit(native: Native) -> Value {
+    let always = json!({"default_value": {"numerator": 100, "denominator": "HUNDRED"}});
+    let mut config = json!({
+        "stat_prefix": "per_client",
+        "token_bucket": {"max_tokens": 1_000_000, "tokens_per_fill": 1_000_000, "fill_interval": "1s"},
+        "filter_enabled": always,
+        "filter_enforced": always,
+    });
+    if let Some(config) = config.as_object_mut().filter(|_| native == Native::Full) {
+        config.insert("enable_x_ratelimit_headers".to_owned(), json!("DRAFT_VERSION_03"));
+    }
+    http_filter("local_ratelimit", "local_ratelimit.v3.LocalRateLimit", config)
+}

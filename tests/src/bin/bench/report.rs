@@ -1,0 +1,157 @@
+//! What was measured, for people and for programs.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use portcullis_tests::paths;
+use ring::digest;
+use serde_json::{Map, Value, json};
+
+use crate::chains::Lane;
+
+/// The CPU time of each lane's requests, round by round.
+#[derive(Debug)]
+pub struct Report {
+    lanes: Vec<Lane>,
+    requests: usize,
+    /// Microseconds per request, one for each lane.
+    rounds: Vec<Vec<f64>>,
+}
+
+/// What a lane adds to the first one, over all rounds.
+#[derive(Debug, Clone, Copy)]
+struct Added {
+    median: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Report {
+    /// A report on `lanes`, without a round yet; each has so many `requests` in a round.
+    pub fn new(lanes: Vec<Lane>, requests: usize) -> Self {
+        Self { lanes, requests, rounds: Vec::new() }
+    }
+
+    /// What is measured.
+    pub fn lanes(&self) -> &[Lane] {
+        &self.lanes
+    }
+
+    /// Adds one round: the microseconds per request of each lane.
+    pub fn push(&mut self, round: Vec<f64>) {
+        self.rounds.push(round);
+    }
+
+    /// Prints the table.
+    ///
+    /// # Errors
+    /// Nobody reads it, or Envoy or a module is gone.
+    pub fn table(&self, out: &mut dyn Write) -> Result<()> {
+        let (rounds, requests) = (self.rounds.len(), self.requests);
+        writeln!(
+            out,
+            "CPU time of the Envoy process (user and system) that each chain adds to a request, in microseconds."
+        )?;
+        writeln!(
+            out,
+            "Median of the differences to the empty chain in {rounds} interleaved rounds of {requests} requests.\n"
+        )?;
+        for (name, value) in &self.environment()? {
+            writeln!(out, "  {name:<7} {}", value.as_str().unwrap_or_default())?;
+        }
+        let has_before = self.lanes.iter().any(|lane| lane.is_before);
+        let before = if has_before { "before" } else { "" };
+        writeln!(out, "\n{:<60} {:>7}   {:<15} {:>6} {before:>8}", "", "added", "min .. max", "ratio")?;
+        for (number, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| !lane.is_before) {
+            let Added { median, min, max } = self.added(number);
+            let spread = format!("{min:.1} .. {max:.1}");
+            let ratio = self.ratio(number).map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
+            let before = self.before(lane).map(|before| format!("{before:.1}")).unwrap_or_default();
+            let name = format!("{}{}", lane.row.name, if number == 0 { ": in all" } else { "" });
+            writeln!(out, "{name:<60} {median:>7.1}   {spread:<15} {ratio:>6} {before:>8}")?;
+        }
+        writeln!(out, "\nratio: to the native row below it; under 1 the filter is the cheaper one.")?;
+        Ok(())
+    }
+
+    /// Prints the same as JSON.
+    ///
+    /// # Errors
+    /// As for [`Report::table`].
+    pub fn json(&self, out: &mut dyn Write) -> Result<()> {
+        let measured = self.lanes.iter().enumerate().filter(|(_, lane)| !lane.is_before);
+        let rows = measured.map(|(number, lane)| {
+            let Added { median, min, max } = self.added(number);
+            json!({
+                "name": lane.row.name,
+                "added_us": median,
+                "min_us": min,
+                "max_us": max,
+                "ratio": self.ratio(number),
+                "before_us": self.before(lane),
+            })
+        });
+        let report = json!({
+            "environment": self.environment()?,
+            "rounds": self.rounds.len(),
+            "requests": self.requests,
+            "rows": rows.collect::<Vec<_>>(),
+        });
+        Ok(writeln!(out, "{report:#}")?)
+    }
+
+    fn added(&self, number: usize) -> Added {
+        let added = |round: &Vec<f64>| {
+            let base = if number == 0 { 0.0 } else { *round.first()? };
+            Some(round.get(number)? - base)
+        };
+        let mut values: Vec<f64> = self.rounds.iter().filter_map(added).collect();
+        values.sort_by(f64::total_cmp);
+        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+        Added { median: at(values.len() / 2), min: at(0), max: at(values.len().saturating_sub(1)) }
+    }
+
+    fn find(&self, row: usize, is_before: bool) -> Option<usize> {
+        self.lanes.iter().position(|lane| lane.index == row && lane.is_before == is_before)
+    }
+
+    /// How a lane stands to the one that it is compared with.
+    fn ratio(&self, number: usize) -> Option<f64> {
+        let beside = self.find(self.lanes.get(number)?.row.beside?, false)?;
+        Some(self.added(number).median / self.added(beside).median)
+    }
+
+    /// What the earlier module adds.
+    fn before(&self, lane: &Lane) -> Option<f64> {
+        Some(self.added(self.find(lane.index, true)?).median)
+    }
+
+    /// Where it was measured, and what.
+    fn environment(&self) -> Result<Map<String, Value>> {
+        let mut environment = Map::new();
+        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpuinfo.lines().find_map(|line| Some(line.strip_prefix("model name")?.split_once(": ")?.1));
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        environment.insert("cpu".to_owned(), json!(format!("{cores} x {}", model.unwrap_or("unknown"))));
+        let version = Command::new(paths::envoy()?).arg("--version").output()?;
+        let version = String::from_utf8_lossy(&version.stdout);
+        let version = version.split_once("version: ").map_or("unknown", |(_, version)| version.trim());
+        environment.insert("envoy".to_owned(), json!(version));
+        for (name, is_before) in [("module", false), ("before", true)] {
+            if let Some(lane) = self.lanes.iter().find(|lane| lane.is_before == is_before) {
+                environment.insert(name.to_owned(), json!(fingerprint(&lane.module)?));
+            }
+        }
+        Ok(environment)
+    }
+}
+
+/// A module's size and hash.
+fn fingerprint(module: &Path) -> Result<String> {
+    let bytes = std::fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
+    let hash = digest::digest(&digest::SHA256, &bytes);
+    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("{} bytes, sha256 {hash}", bytes.len()))
+}
