@@ -9,7 +9,7 @@ use portcullis_tests::paths;
 use ring::digest;
 use serde_json::{Map, Value, json};
 
-use crate::chains::Lane;
+use crate::chains::{Chain, Lane};
 
 /// The CPU time of each lane's requests, round by round.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Report {
     rounds: Vec<Vec<f64>>,
 }
 
-/// What a lane adds to the first one, over all rounds.
+/// What a lane adds to the empty chain with the same requests, over all rounds.
 #[derive(Debug, Clone, Copy)]
 struct Added {
     median: f64,
@@ -69,10 +69,11 @@ impl Report {
             let spread = format!("{min:.1} .. {max:.1}");
             let ratio = self.ratio(number).map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
             let before = self.before(lane).map(|before| format!("{before:.1}")).unwrap_or_default();
-            let name = format!("{}{}", lane.row.name, if number == 0 { ": in all" } else { "" });
+            let all = if lane.row.chain == Chain::Empty { " (in all)" } else { "" };
+            let name = format!("{}{all}", lane.row.name);
             writeln!(out, "{name:<60} {median:>7.1}   {spread:<15} {ratio:>6} {before:>8}")?;
         }
-        writeln!(out, "\nratio: to the native row below it; under 1 the filter is the cheaper one.")?;
+        writeln!(out, "\nratio: to the native row below; under 1 the filter is the cheaper one.")?;
         Ok(())
     }
 
@@ -103,10 +104,10 @@ impl Report {
     }
 
     fn added(&self, number: usize) -> Added {
-        let added = |round: &Vec<f64>| {
-            let base = if number == 0 { 0.0 } else { *round.first()? };
-            Some(round.get(number)? - base)
-        };
+        let row = self.lanes.get(number).map(|lane| lane.row);
+        let base = row.filter(|row| row.chain != Chain::Empty).and_then(|row| self.find(row.base(), false));
+        let added =
+            |round: &Vec<f64>| Some(round.get(number)? - base.map_or(Some(0.0), |base| round.get(base).copied())?);
         let mut values: Vec<f64> = self.rounds.iter().filter_map(added).collect();
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
