@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::answer::{Denial, Reason};
 use crate::engine::HeaderChange;
+use crate::http::bytes::ByteSet;
 use crate::http::query;
 use crate::http::{RequestHead, RequestPath};
 
@@ -103,13 +104,16 @@ impl TokenSource {
             }
             // The b64token of RFC 6750, 2.1. A comma shows two header lines that the proxy joined.
             Some(token) if token.contains(&b',') => Err(multiple("several tokens in one place")),
-            Some(token) if !token.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(b)) => {
+            Some(token) if !B64TOKEN.has_all(&token) => {
                 Err(malformed("bytes that no token holds"))
             }
             token => Ok(token),
         }
     }
 }
+
+/// The bytes of a b64token.
+static B64TOKEN: ByteSet = ByteSet::letters_digits_and(b"-._~+/=");
 
 fn malformed(detail: &str) -> Denial {
     Denial::new(Reason::CredentialsMalformed, detail)
