@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 pub enum Chain {
     /// Nothing.
     Empty,
-    /// The filter.
+    /// The filter: token, scope, limit, headers that tell the service who calls.
     Portcullis(Algorithm),
+    /// The filter, with a rule that asks for a token and nothing else.
+    PortcullisJwt(Algorithm),
     /// `jwt_authn` with its cache, `rbac` on the scope, `local_ratelimit`; it says and sets the same headers.
     Native(Algorithm),
     /// The same without the headers that tell the service who calls and the client what is left.
@@ -66,9 +68,21 @@ pub const ROWS: &[Row] = &[
     ),
     row("native: jwt_authn with cache, rbac, local_ratelimit", Chain::Native(ES), Tokens::Repeated(ES), 200, None),
     row("native: the same, without headers set", Chain::NativeSilent(ES), Tokens::Repeated(ES), 200, None),
-    row("portcullis: all of that, a new RS256 token each time", Chain::Portcullis(RS), Tokens::Fresh(RS), 200, Some(7)),
+    row(
+        "portcullis: the token alone, a new RS256 one each time",
+        Chain::PortcullisJwt(RS),
+        Tokens::Fresh(RS),
+        200,
+        Some(7),
+    ),
     row("native: jwt_authn alone, a new RS256 token each time", Chain::NativeJwt(RS), Tokens::Fresh(RS), 200, None),
-    row("portcullis: all of that, a new ES256 token each time", Chain::Portcullis(ES), Tokens::Fresh(ES), 200, Some(9)),
+    row(
+        "portcullis: the token alone, a new ES256 one each time",
+        Chain::PortcullisJwt(ES),
+        Tokens::Fresh(ES),
+        200,
+        Some(9),
+    ),
     row("native: jwt_authn alone, a new ES256 token each time", Chain::NativeJwt(ES), Tokens::Fresh(ES), 200, None),
     row("portcullis: 401 without a token, with its audit line", Chain::Portcullis(ES), Tokens::None, 401, Some(11)),
     row("native: 401 without a token", Chain::Native(ES), Tokens::None, 401, None),
@@ -138,7 +152,7 @@ impl Lane {
                 || ROWS.iter().any(|other| other.beside == Some(index) && named(other))
             {
                 lanes.push(Self { index, row, module: module.to_owned(), is_before: false });
-                if let (Some(before), Chain::Portcullis(_)) = (before, row.chain) {
+                if let (Some(before), Chain::Portcullis(_) | Chain::PortcullisJwt(_)) = (before, row.chain) {
                     lanes.push(Self { index, row, module: before.to_owned(), is_before: true });
                 }
             }
@@ -162,7 +176,18 @@ fn listener(lane: &Lane, keys: &Keys) -> Value {
     let name = lane.listener();
     let mut filters = match lane.row.chain {
         Chain::Empty => vec![],
-        Chain::Portcullis(algorithm) => vec![portcullis(&name, &lane.module, keys.of(algorithm))],
+        Chain::Portcullis(algorithm) => {
+            vec![portcullis(
+                &name,
+                &lane.module,
+                keys.of(algorithm),
+                json!({"x-user": "sub", "x-scopes": "scope"}),
+                "orders",
+            )]
+        }
+        Chain::PortcullisJwt(algorithm) => {
+            vec![portcullis(&name, &lane.module, keys.of(algorithm), json!({}), "token")]
+        }
         Chain::Native(algorithm) => {
             vec![jwt_authn(keys.of(algorithm), Native::Full), rbac(), local_ratelimit(Native::Full)]
         }
@@ -198,23 +223,26 @@ fn http_filter(name: &str, message: &str, mut config: Value) -> Value {
 }
 
 /// The filter, in a VM of its own for each row: no row finds what another one left in the caches.
-fn portcullis(vm: &str, module: &Path, key: &SigningKey) -> Value {
+fn portcullis(vm: &str, module: &Path, key: &SigningKey, headers: Value, policy: &str) -> Value {
     let configuration = json!({
-        "version": 1,
-        "providers": {"corp": {
-            "issuer": ISSUER,
-            "audiences": [AUDIENCE],
-            "algorithms": [key.algorithm().name()],
-            "jwks": {"inline": jwks([key])},
-            "forward": {"token": "keep", "headers": {"x-user": "sub", "x-scopes": "scope"}},
-        }},
-        "limits": {"per_client": {"key": {"first_of": ["principal", "ip"]}, "rate": "1000000/s", "burst": 1_000_000}},
-        "policies": {"orders": {"require": {"any": ["corp"]}, "limits": ["per_client"], "scopes": {"all": ["read_orders"]}}},
-        "rules": [
-            {"match": {"path": "/public/**"}, "allow": "public"},
-            {"match": {"path": "/orders/**", "methods": ["GET", "HEAD"]}, "use": "orders"},
-        ],
-    });
+            "version": 1,
+            "providers": {"corp": {
+                "issuer": ISSUER,
+                "audiences": [AUDIENCE],
+                "algorithms": [key.algorithm().name()],
+                "jwks": {"inline": jwks([key])},
+                "forward": {"token": "keep", "headers": headers},
+            }},
+            "limits": {"per_client": {"key": {"first_of": ["principal", "ip"]}, "rate": "1000000/s", "burst": 1_000_000}},
+            "policies": {
+    "token": {"require": {"any": ["corp"]}},
+    "orders": {"require": {"any": ["corp"]}, "limits": ["per_client"], "scopes": {"all": ["read_orders"]}},
+    },
+            "rules": [
+                {"match": {"path": "/public/**"}, "allow": "public"},
+                {"match": {"path": "/orders/**", "methods": ["GET", "HEAD"]}, "use": policy},
+            ],
+        });
     http_filter(
         "wasm",
         "wasm.v3.Wasm",
