@@ -104,9 +104,7 @@ impl TokenSource {
             }
             // The b64token of RFC 6750, 2.1. A comma shows two header lines that the proxy joined.
             Some(token) if token.contains(&b',') => Err(multiple("several tokens in one place")),
-            Some(token) if !B64TOKEN.has_all(&token) => {
-                Err(malformed("bytes that no token holds"))
-            }
+            Some(token) if !B64TOKEN.has_all(&token) => Err(malformed("bytes that no token holds")),
             token => Ok(token),
         }
     }

@@ -18,14 +18,13 @@ use crate::ports::SharedStore;
 use crate::time::UnixNanos;
 
 /// What a request is counted by.
-#[derive(Debug)]
 pub struct Subject<'a> {
     /// The request's head.
     pub head: &'a RequestHead,
     /// The rule's name.
     pub rule: &'a str,
-    /// The client's address, if a limit asks for it.
-    pub address: Option<IpAddr>,
+    /// Asks for the client's address: a limit that takes the principal first seldom needs it.
+    pub address: &'a dyn Fn() -> Option<IpAddr>,
     /// The provider's name and what it says of the caller.
     pub principal: Option<(&'a str, &'a Claims)>,
 }
@@ -228,7 +227,7 @@ fn add(descriptor: &mut Descriptor, part: &KeyPart, subject: &Subject<'_>) -> bo
             descriptor.part(kind, provider, user.as_bytes());
         }
         KeyPart::Ip => {
-            let Some(address) = subject.address else { return false };
+            let Some(address) = (subject.address)() else { return false };
             descriptor.ip(address, Ipv6Prefix::default());
         }
         KeyPart::Rule => {

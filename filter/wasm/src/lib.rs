@@ -4,8 +4,10 @@
 //! call, [`root`] the life of a configuration in one worker, [`stream`] the life of one request.
 #![deny(unsafe_code)]
 
+mod allocator;
 mod host;
 mod metrics;
+mod quick_hash;
 mod root;
 mod stream;
 

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use portcullis_engine::{CounterId, Engine};
 
 use crate::host;
+use crate::quick_hash::Quick;
 
 /// The proxy's metric ids by the engine's counters; each metric is defined when it is first counted.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    ids: HashMap<CounterId, Option<u32>>,
+    ids: HashMap<CounterId, Option<u32>, Quick>,
     counts: Vec<(CounterId, u64)>,
 }
 

@@ -3,6 +3,7 @@
 mod identify;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -79,7 +80,7 @@ pub struct Walk<'a> {
     /// The caller was let in without an identity, by monitor mode or `on_error: allow`; that is recorded.
     let_in: bool,
     /// The client's address, asked for once.
-    address: Option<Option<IpAddr>>,
+    address: Cell<Option<Option<IpAddr>>>,
     passage: Passage,
 }
 
@@ -107,7 +108,7 @@ impl<'a> Walk<'a> {
             rule: NO_RULE,
             principal: None,
             let_in: false,
-            address: None,
+            address: Cell::new(None),
             passage: Passage::default(),
         }
     }
@@ -225,11 +226,10 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         let policy = self.policy;
-        let address = self.limits_read_address(limits).then(|| self.address()).flatten();
         let subject = Subject {
             head: self.head,
             rule: &rule.label,
-            address,
+            address: &|| self.address(),
             principal: self.principal.as_ref().map(|principal| {
                 let provider = policy.provider_label(principal.provider).unwrap_or_default();
                 (provider, principal.claims())
@@ -264,10 +264,6 @@ impl<'a> Walk<'a> {
             }
             None => self.passage.response.push(HeaderChange::Set(name, value)),
         }
-    }
-
-    fn limits_read_address(&self, limits: &[usize]) -> bool {
-        limits.iter().filter_map(|index| self.policy.limits.get(*index)).any(|limit| limit.key.reads_address())
     }
 
     fn check_revocation(&mut self, rule: &Rule) -> Result<(), Stop> {
@@ -402,7 +398,9 @@ impl<'a> Walk<'a> {
         self.engine.log.push(line);
     }
 
-    fn address(&mut self) -> Option<IpAddr> {
-        *self.address.get_or_insert_with(|| self.ports.attributes.source_address())
+    fn address(&self) -> Option<IpAddr> {
+        let address = self.address.get().unwrap_or_else(|| self.ports.attributes.source_address());
+        self.address.set(Some(address));
+        address
     }
 }
