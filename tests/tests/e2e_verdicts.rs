@@ -113,7 +113,7 @@ fn cases() -> Vec<Case> {
         },
         Case {
             challenge: Some(
-                r#"Bearer realm="orders", error="invalid_token", error_description="the token's signature is not valid""#,
+                r#"Bearer realm="orders", error="invalid_token", error_description="the token is not accepted""#,
             ),
             ..case(get("/orders/user").bearer(&altered(&token())), 401, "token_signature_invalid", "any_user")
         },
