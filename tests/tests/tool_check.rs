@@ -181,6 +181,17 @@ const WARNINGS: &[Mistake] = &[
 ];
 
 #[test]
+fn the_examples_have_nothing_to_find() {
+    let examples = std::fs::read_dir(paths::root().join("docs/examples")).unwrap();
+    let files: Vec<String> = examples.map(|entry| entry.unwrap().path().display().to_string()).collect();
+    assert!(files.len() >= 5);
+    for file in files {
+        let output = check(&["--strict", "--assume-env", &file]);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+#[test]
 fn the_reference_gateway_has_nothing_to_find() {
     let output = check(&["--strict", "envoy.yaml"]);
     let text = String::from_utf8(output.stdout).unwrap();

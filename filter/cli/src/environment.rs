@@ -68,10 +68,11 @@ impl Environment {
     }
 }
 
-/// A key set that fits every algorithm and verifies no token: nobody has the private halves.
+/// A key set that fits every algorithm and verifies no token, since nobody has the private halves; and, for where a
+/// variable holds a signing key, a JWK of its own.
 fn stand_in() -> String {
     // The largest number of 2048 bits, the generators of P-256 and P-384 (FIPS 186-5) and of Ed25519 (RFC 8032, 5.1).
-    let keys = json!({"keys": [
+    let keys = json!({"kty": "oct", "kid": "stand-in", "k": "c3RhbmQtaW4gc3RhbmQtaW4gc3RhbmQtaW4gc3RhbmQtaW4", "keys": [
         {"kty": "RSA", "kid": "rsa", "n": "_".repeat(341) + "w", "e": "AQAB"},
         {"kty": "EC", "crv": "P-256", "kid": "p256", "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
          "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"},
@@ -88,6 +89,11 @@ fn stand_in() -> String {
 mod tests {
     use super::*;
     use portcullis_engine::jwt::{Algorithm, KeySet};
+
+    #[test]
+    fn the_stand_in_serves_as_a_signing_key_too() {
+        assert!(portcullis_engine::internal_token::SigningKey::from_jwk(stand_in().as_bytes()).is_ok());
+    }
 
     #[test]
     fn the_stand_in_has_a_key_for_every_algorithm() {
