@@ -178,6 +178,10 @@ fn difference(about: &About, seen: &Seen, template: &mut Template) -> Result<Opt
             let text = template.fill(text)?;
             (!body.contains(&text)).then(|| format!("expected a body with {text:?}, saw {body:?}"))
         }
+        About::NotInBody(text) => {
+            let text = template.fill(text)?;
+            body.contains(&text).then(|| format!("expected no {text:?} in the body, saw {body:?}"))
+        }
         About::Log(text) => {
             let text = template.fill(text)?;
             let found = seen.log.iter().any(|line| line.contains(&text));

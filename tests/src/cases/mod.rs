@@ -188,6 +188,8 @@ pub enum About {
     AnswerLacks(String),
     /// The answer's body contains this text.
     Body(String),
+    /// The answer's body does not contain this text.
+    NotInBody(String),
     /// The service gets the request header with this value, and once.
     Forwarded(String, String),
     /// The service gets a JSON Web Token in the request header: `member=value` of its claims, `key=NAME` that signed it.

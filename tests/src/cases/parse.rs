@@ -343,8 +343,9 @@ fn about(line: &str) -> Option<About> {
         });
     }
     type Make = fn(String) -> About;
-    let texts: [(&str, Make); 4] = [
+    let texts: [(&str, Make); 5] = [
         ("body contains ", About::Body),
+        ("body lacks ", About::NotInBody),
         ("log contains ", About::Log),
         ("log lacks ", About::NoLog),
         ("lacks ", About::AnswerLacks),
