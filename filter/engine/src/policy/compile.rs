@@ -323,7 +323,9 @@ impl<'a> Compiler<'a> {
                 let hint = "write `revocation: {push: {}}`";
                 self.problems.add_with_hint(member_path(path, "serve"), "revocations cannot be pushed", hint);
             }
-            if !matches!(rule.who, Who::VouchedFor(_)) || rule.scopes.is_empty() {
+            // A scope that nobody may have keeps out only those who have it.
+            let asks_for_scope = !(rule.scopes.all.is_empty() && rule.scopes.any.is_empty());
+            if !matches!(rule.who, Who::VouchedFor(_)) || !asks_for_scope {
                 self.problems.add_with_hint(
                     member_path(path, "serve"),
                     "lets too many revoke tokens",
