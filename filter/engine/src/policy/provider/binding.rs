@@ -50,6 +50,9 @@ impl Binding {
                 ),
             }
         }
+        if section.dpop_algorithms.is_empty() && section.dpop != Demand::Never {
+            problems.add_with_hint(at, "names no algorithm", "or write `dpop: never`");
+        }
         let demanded = |demand| match demand {
             Demand::Never => Demanded::Never,
             Demand::WhenPresent => Demanded::WhenPresent,
