@@ -110,6 +110,10 @@ impl<'a> Compiler<'a> {
         let mut resources = HashMap::new();
         for (name, section) in &config.resources {
             if let Some(resource) = services::resource(name, section, self.problems) {
+                if let Some((path, _)) = documents.iter().find(|(path, _)| *path == resource.document.0) {
+                    let problem = format!("its document would stand where another one stands, at {path:?}");
+                    self.problems.add(member_path("resources", name), problem);
+                }
                 resources.insert(name.as_str(), resource.metadata_url);
                 documents.push(resource.document);
             }
