@@ -71,7 +71,7 @@ pub enum Step {
     /// A request comes and is decided.
     Exchange {
         /// The request.
-        request: Request,
+        request: Box<Request>,
         /// What is expected.
         decision: Decision,
     },

@@ -73,7 +73,7 @@ struct Reader<'s> {
 }
 
 enum Pending {
-    Request(Request),
+    Request(Box<Request>),
     Later(Duration),
 }
 
@@ -111,7 +111,7 @@ impl Reader<'_> {
             // An IPv6 address has colons: the words after `request` are read from the whole heading.
             ["request", ..] => {
                 let words: Vec<&str> = heading.split_whitespace().skip(1).collect();
-                self.pending = Some(Pending::Request(request(&words, &block)?));
+                self.pending = Some(Pending::Request(Box::new(request(&words, &block)?)));
             }
             ["later", circumstances @ ..] => {
                 let mut request = blank_request(block.line);
