@@ -140,6 +140,13 @@ impl SigningKey {
         Self { kid: kid.to_owned(), algorithm, material: Material::Secret(secret.to_vec()) }
     }
 
+    /// An ES256 key from its PKCS #8 document, as `ring` makes it.
+    pub fn es256_from_pkcs8(kid: &str, document: &[u8]) -> Self {
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document, &SystemRandom::new());
+        let material = Material::Ecdsa(pair.expect("a P-256 key"));
+        Self { kid: kid.to_owned(), algorithm: Algorithm::Es256, material }
+    }
+
     /// The key's `kid`.
     pub fn kid(&self) -> &str {
         &self.kid

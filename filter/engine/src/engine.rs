@@ -231,10 +231,12 @@ impl Engine {
         match self.judge(id, held.head, held.progress, ports, now) {
             // Its body may have come and gone by while it was held.
             Step::NeedBody(_) => {
-                self.calls.remove(&id);
                 let denial = Denial::new(Reason::ProviderUnavailable, "a call with a body came before the keys");
                 let denial = denial.retry_after(1);
-                Some(Step::Deny(Answer::new(&denial, &self.policy.realm, &self.policy.type_base, None)))
+                Some(Step::Deny(match self.calls.remove(&id) {
+                    Some(call) => self.refuse_call(&call, &denial, now),
+                    None => self.internal_answer(),
+                }))
             }
             step => Some(step),
         }
@@ -285,6 +287,9 @@ impl Engine {
             let counts = minter.take_counts();
             self.counters.add_many(CounterId::TokenCache("internal_minted"), counts.minted);
             self.counters.add_many(CounterId::TokenCache("internal_reused"), counts.reused);
+        }
+        if self.replays.is_none() {
+            self.open_proofs(ports.store, now);
         }
         if self.policy.wants_nonces() {
             self.open_nonces(ports.store, now);
@@ -400,13 +405,14 @@ impl Engine {
                 self.log.extend(event);
                 Step::Answer(answer)
             }
-            Err(denial) => {
-                self.counters.add(CounterId::Decision(call.rule, denial.reason, Verdict::Denied));
-                self.log.push(call.refusal_line(&denial, self.policy.rule_label(call.rule), now));
-                let id = call.request_id.as_deref();
-                Step::Deny(Answer::new(&denial, &self.policy.realm, &self.policy.type_base, id))
-            }
+            Err(denial) => Step::Deny(self.refuse_call(call, &denial, now)),
         }
+    }
+
+    fn refuse_call(&mut self, call: &Call, denial: &Denial, now: UnixNanos) -> Answer {
+        self.counters.add(CounterId::Decision(call.rule, denial.reason, Verdict::Denied));
+        self.log.push(call.refusal_line(denial, self.policy.rule_label(call.rule), now));
+        Answer::new(denial, &self.policy.realm, &self.policy.type_base, call.request_id.as_deref())
     }
 
     /// The stores of proofs, where a provider takes DPoP.

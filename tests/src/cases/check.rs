@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde_json::Value;
 
-use super::template::Template;
+use super::template::{self, Template};
 use super::{About, Decision, Verdict};
 
 /// What became of a request.
@@ -32,6 +32,15 @@ pub enum End {
     },
     /// It was answered.
     Answered {
+        /// HTTP status.
+        status: u16,
+        /// The answer's header lines.
+        headers: Vec<(String, String)>,
+        /// The answer's body.
+        body: String,
+    },
+    /// The gateway itself had the answer.
+    Served {
         /// HTTP status.
         status: u16,
         /// The answer's header lines.
@@ -78,6 +87,12 @@ impl Seen {
             .collect()
     }
 
+    /// Whether an audit event names this rule.
+    pub fn is_of_rule(&self, rule: &str) -> bool {
+        let events = self.log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        events.into_iter().any(|event| event.get("rule.name").and_then(Value::as_str) == Some(rule))
+    }
+
     /// The end in a few words.
     pub fn summary(&self) -> String {
         match &self.end {
@@ -88,6 +103,7 @@ impl Seen {
             End::Answered { status, .. } => {
                 format!("deny {status} {}", self.reason().unwrap_or_else(|| "without a reason".to_owned()))
             }
+            End::Served { status, .. } => format!("answer {status}"),
             End::Waiting => "hold".to_owned(),
         }
     }
@@ -104,6 +120,7 @@ pub fn differences(decision: &Decision, seen: &Seen, template: &mut Template) ->
         (Verdict::Deny { status, reason }, End::Answered { status: seen_status, .. }) => {
             status == seen_status && seen.reason().as_ref() == Some(reason)
         }
+        (Verdict::Answer { status }, End::Served { status: seen_status, .. }) => status == seen_status,
         _ => false,
     };
     if !verdict_holds {
@@ -111,6 +128,7 @@ pub fn differences(decision: &Decision, seen: &Seen, template: &mut Template) ->
             Verdict::Allow => "allow".to_owned(),
             Verdict::Hold => "hold".to_owned(),
             Verdict::Deny { status, reason } => format!("deny {status} {reason}"),
+            Verdict::Answer { status } => format!("answer {status}"),
         };
         let mut what = format!("expected {expected}, saw {}", seen.summary());
         for line in &seen.log {
@@ -139,7 +157,7 @@ pub fn differences(decision: &Decision, seen: &Seen, template: &mut Template) ->
 fn difference(about: &About, seen: &Seen, template: &mut Template) -> Result<Option<String>> {
     let empty: &[(String, String)] = &[];
     let (answer, body) = match &seen.end {
-        End::Answered { headers, body, .. } => (headers.as_slice(), body.as_str()),
+        End::Answered { headers, body, .. } | End::Served { headers, body, .. } => (headers.as_slice(), body.as_str()),
         _ => (empty, ""),
     };
     let (forwarded, response) = match &seen.end {
@@ -147,15 +165,22 @@ fn difference(about: &About, seen: &Seen, template: &mut Template) -> Result<Opt
         _ => (empty, empty),
     };
     Ok(match about {
+        // Each scheme of a rule has a challenge of its own.
+        About::Answer(name, value) if name == "www-authenticate" => has_among(answer, name, &template.fill(value)?),
         About::Answer(name, value) => has(answer, name, &template.fill(value)?),
         About::Forwarded(name, value) => has(forwarded, name, &template.fill(value)?),
         About::Response(name, value) => has(response, name, &template.fill(value)?),
+        About::ForwardedToken(name, claims) => has_token(forwarded, name, &template.fill(claims)?)?,
         About::AnswerLacks(name) => lacks(answer, name),
         About::NotForwarded(name) => lacks(forwarded, name),
         About::NoResponse(name) => lacks(response, name),
         About::Body(text) => {
             let text = template.fill(text)?;
             (!body.contains(&text)).then(|| format!("expected a body with {text:?}, saw {body:?}"))
+        }
+        About::NotInBody(text) => {
+            let text = template.fill(text)?;
+            body.contains(&text).then(|| format!("expected no {text:?} in the body, saw {body:?}"))
         }
         About::Log(text) => {
             let text = template.fill(text)?;
@@ -179,6 +204,18 @@ fn has(headers: &[(String, String)], name: &str, value: &str) -> Option<String> 
     (seen != [value]).then(|| format!("expected {name}: {value:?}, saw {seen:?}"))
 }
 
+fn has_among(headers: &[(String, String)], name: &str, value: &str) -> Option<String> {
+    let seen = values(headers, name);
+    (seen.iter().filter(|seen| **seen == value).count() != 1)
+        .then(|| format!("expected {name}: {value:?}, saw {seen:?}"))
+}
+
+/// Whether the header carries a token that verifies and has these claims.
+fn has_token(headers: &[(String, String)], name: &str, claims: &str) -> Result<Option<String>> {
+    let [seen] = values(headers, name)[..] else { return Ok(Some(format!("expected one {name}"))) };
+    template::token_difference(seen.strip_prefix("Bearer ").unwrap_or(seen), claims)
+}
+
 fn lacks(headers: &[(String, String)], name: &str) -> Option<String> {
     let seen = values(headers, name);
     (!seen.is_empty()).then(|| format!("expected no {name}, saw {seen:?}"))
@@ -198,7 +235,7 @@ fn broken_promises(seen: &Seen, template: &Template) -> Vec<String> {
         promise(values(headers, "content-type") == ["application/problem+json"], "an answer is a problem document");
         promise(values(headers, "cache-control") == ["no-store"], "no cache keeps a refusal");
         promise(body.contains(&format!("\"status\":{status}")), "the document has the status of the answer");
-        promise(*status != 401 || values(headers, "www-authenticate").len() == 1, "a 401 has one challenge");
+        promise(*status != 401 || !values(headers, "www-authenticate").is_empty(), "a 401 has a challenge");
         let waits = matches!(status, 429 | 503);
         promise(waits != values(headers, "retry-after").is_empty(), "429 and 503, and no other, say when to retry");
         promise(seen.audited("request_denied") == [reason], "a refusal is audited once, with its reason");
@@ -206,6 +243,10 @@ fn broken_promises(seen: &Seen, template: &Template) -> Vec<String> {
         shown.extend(headers.iter().map(|(_, value)| value.as_str()));
     } else {
         promise(seen.audited("request_denied").is_empty(), "what passes is not audited as denied");
+        if let End::Served { headers, body, .. } = &seen.end {
+            shown.push(body);
+            shown.extend(headers.iter().map(|(_, value)| value.as_str()));
+        }
     }
     // Claims and signature: the header of all tokens of a key is the same, and tells nothing.
     let secret =

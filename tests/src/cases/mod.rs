@@ -61,17 +61,17 @@ pub struct Facts {
 /// One thing that happens.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// From now on the provider's key set endpoint answers so.
-    KeySet {
-        /// The provider's name in the configuration.
-        provider: String,
+    /// From now on an endpoint answers so.
+    Endpoint {
+        /// The provider's name in the configuration, or [`REVOCATION_LIST`].
+        whose: String,
         /// Its answer.
-        answer: KeySetAnswer,
+        answer: EndpointAnswer,
     },
     /// A request comes and is decided.
     Exchange {
         /// The request.
-        request: Request,
+        request: Box<Request>,
         /// What is expected.
         decision: Decision,
     },
@@ -84,9 +84,12 @@ pub enum Step {
     },
 }
 
-/// How a key set endpoint answers.
+/// Whose endpoint the list of revoked tokens is.
+pub const REVOCATION_LIST: &str = "revocation list";
+
+/// How an endpoint answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeySetAnswer {
+pub enum EndpointAnswer {
     /// Status, header lines and body (with templates).
     Answer {
         /// HTTP status.
@@ -96,6 +99,8 @@ pub enum KeySetAnswer {
         /// The body.
         body: String,
     },
+    /// An introspection endpoint's word about each token that it knows (with templates); any other is not active.
+    ByToken(Vec<(String, String)>),
     /// The connection is refused.
     Down,
     /// Nothing comes until the time is up.
@@ -115,6 +120,8 @@ pub struct Request {
     pub address: Option<IpAddr>,
     /// The route's policy, if another one than that of the facts.
     pub route_policy: Option<String>,
+    /// Stands for the client's certificate: its hash is the one of this text.
+    pub certificate: Option<String>,
     /// The method.
     pub method: String,
     /// The target.
@@ -123,6 +130,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// Headers that the runner would send and must not.
     pub without: Vec<String>,
+    /// The body, with templates.
+    pub body: String,
 }
 
 /// What is expected of a request.
@@ -152,6 +161,11 @@ pub enum Verdict {
         /// Reason code.
         reason: String,
     },
+    /// The gateway itself has the answer.
+    Answer {
+        /// HTTP status.
+        status: u16,
+    },
     /// It still waits.
     Hold,
 }
@@ -174,8 +188,12 @@ pub enum About {
     AnswerLacks(String),
     /// The answer's body contains this text.
     Body(String),
+    /// The answer's body does not contain this text.
+    NotInBody(String),
     /// The service gets the request header with this value, and once.
     Forwarded(String, String),
+    /// The service gets a JSON Web Token in the request header: `member=value` of its claims, `key=NAME` that signed it.
+    ForwardedToken(String, String),
     /// The service does not get the request header.
     NotForwarded(String),
     /// The client gets the response header with this value.

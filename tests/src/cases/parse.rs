@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::{About, Assertion, Case, Decision, Facts, KeySetAnswer, Request, Step, Verdict};
+use super::{About, Assertion, Case, Decision, EndpointAnswer, Facts, REVOCATION_LIST, Request, Step, Verdict};
 
 /// Reads the case that stands in `text`. `shared` gives the text of a shared configuration by its file name.
 ///
@@ -73,7 +73,7 @@ struct Reader<'s> {
 }
 
 enum Pending {
-    Request(Request),
+    Request(Box<Request>),
     Later(Duration),
 }
 
@@ -98,12 +98,20 @@ impl Reader<'_> {
             }
             ["key", "set", provider] => {
                 let answer = key_set(rest, &block)?;
-                self.case.steps.push(Step::KeySet { provider: (*provider).to_owned(), answer });
+                self.case.steps.push(Step::Endpoint { whose: (*provider).to_owned(), answer });
+            }
+            ["introspection", provider] => {
+                let answer = if rest.is_empty() { by_token(&block)? } else { key_set(rest, &block)? };
+                self.case.steps.push(Step::Endpoint { whose: (*provider).to_owned(), answer });
+            }
+            ["revocation", "list"] => {
+                let answer = key_set(if rest.is_empty() { "text" } else { rest }, &block)?;
+                self.case.steps.push(Step::Endpoint { whose: REVOCATION_LIST.to_owned(), answer });
             }
             // An IPv6 address has colons: the words after `request` are read from the whole heading.
             ["request", ..] => {
                 let words: Vec<&str> = heading.split_whitespace().skip(1).collect();
-                self.pending = Some(Pending::Request(request(&words, &block)?));
+                self.pending = Some(Pending::Request(Box::new(request(&words, &block)?)));
             }
             ["later", circumstances @ ..] => {
                 let mut request = blank_request(block.line);
@@ -143,7 +151,7 @@ impl Reader<'_> {
         if self.pending.is_some() {
             bail!("the last request has no decision");
         }
-        let has_decisions = self.case.steps.iter().any(|step| !matches!(step, Step::KeySet { .. }));
+        let has_decisions = self.case.steps.iter().any(|step| !matches!(step, Step::Endpoint { .. }));
         if has_decisions == self.case.problems.is_some() {
             bail!("a case has requests or problems, and not both");
         }
@@ -174,7 +182,7 @@ fn facts(block: &Block<'_>, facts: &mut Facts) -> Result<()> {
     Ok(())
 }
 
-fn key_set(rest: &str, block: &Block<'_>) -> Result<KeySetAnswer> {
+fn key_set(rest: &str, block: &Block<'_>) -> Result<EndpointAnswer> {
     let mut headers = Vec::new();
     let mut keys = Vec::new();
     let mut text = String::new();
@@ -190,13 +198,23 @@ fn key_set(rest: &str, block: &Block<'_>) -> Result<KeySetAnswer> {
     let words: Vec<&str> = rest.split_whitespace().collect();
     let (status, body) = match words.as_slice() {
         [] => (200, format!("{{\"keys\": [{}]}}", keys.join(", "))),
-        ["down"] => return Ok(KeySetAnswer::Down),
-        ["hanging"] => return Ok(KeySetAnswer::Hanging),
+        ["down"] => return Ok(EndpointAnswer::Down),
+        ["hanging"] => return Ok(EndpointAnswer::Hanging),
         ["status", status] => (status.parse()?, text),
         ["text"] => (200, text),
         _ => bail!("unknown answer {rest:?}; one of `down`, `hanging`, `status N`, `text`, or nothing"),
     };
-    Ok(KeySetAnswer::Answer { status, headers, body })
+    Ok(EndpointAnswer::Answer { status, headers, body })
+}
+
+/// `TOKEN {"active": true}` on each line.
+fn by_token(block: &Block<'_>) -> Result<EndpointAnswer> {
+    let word = |(number, line): (usize, &str)| {
+        let (token, answer) =
+            line.split_once(' ').ok_or_else(|| anyhow!("line {number}: {line:?} is not `TOKEN JSON`"))?;
+        Ok((token.to_owned(), answer.to_owned()))
+    };
+    Ok(EndpointAnswer::ByToken(block.said().map(word).collect::<Result<_>>()?))
 }
 
 fn blank_request(line: usize) -> Request {
@@ -206,10 +224,12 @@ fn blank_request(line: usize) -> Request {
         times: 1,
         address: None,
         route_policy: None,
+        certificate: None,
         method: String::new(),
         target: String::new(),
         headers: Vec::new(),
         without: Vec::new(),
+        body: String::new(),
     }
 }
 
@@ -225,13 +245,17 @@ fn request(circumstances: &[&str], block: &Block<'_>) -> Result<Request> {
             request.without.push(name.trim().to_owned());
             continue;
         }
+        if let Some(text) = line.strip_prefix("< ") {
+            request.body.push_str(text);
+            continue;
+        }
         let header = header_line(line).ok_or_else(|| anyhow!("line {number}: {line:?} is not `name: value`"))?;
         request.headers.push(header);
     }
     Ok(request)
 }
 
-/// `after 61s`, `3 times`, `from 192.0.2.7`, `on route orders`, in any order.
+/// `after 61s`, `3 times`, `from 192.0.2.7`, `on route orders`, `with certificate NAME`, in any order.
 fn read_circumstances(words: &[&str], request: &mut Request) -> Result<()> {
     match words {
         [] => Ok(()),
@@ -245,6 +269,10 @@ fn read_circumstances(words: &[&str], request: &mut Request) -> Result<()> {
         }
         ["on", "route", policy, rest @ ..] => {
             request.route_policy = Some((*policy).to_owned());
+            read_circumstances(rest, request)
+        }
+        ["with", "certificate", name, rest @ ..] => {
+            request.certificate = Some((*name).to_owned());
             read_circumstances(rest, request)
         }
         [times, "times", rest @ ..] => {
@@ -276,6 +304,7 @@ fn decision(block: &Block<'_>) -> Result<Decision> {
                 None
             }
             ["allow"] => Some(Verdict::Allow),
+            ["answer", status] => Some(Verdict::Answer { status: status.parse()? }),
             ["deny", status, reason] => Some(Verdict::Deny { status: status.parse()?, reason: (*reason).to_owned() }),
             _ => {
                 let about = about(line).ok_or_else(|| anyhow!("line {number}: unknown expectation {line:?}"))?;
@@ -292,7 +321,7 @@ fn decision(block: &Block<'_>) -> Result<Decision> {
         }
     }
     if !has_verdict && !decision.held {
-        bail!("the decision says neither `allow` nor `deny` nor `hold`");
+        bail!("the decision says neither `allow` nor `deny`, `answer` or `hold`");
     }
     Ok(decision)
 }
@@ -301,7 +330,10 @@ fn about(line: &str) -> Option<About> {
     if let Some(header) = line.strip_prefix("-> ") {
         return Some(match header.strip_prefix('-') {
             Some(name) => About::NotForwarded(name.trim().to_owned()),
-            None => header_line(header).map(|(name, value)| About::Forwarded(name, value))?,
+            None => header_line(header).map(|(name, value)| match value.strip_prefix("token ") {
+                Some(claims) => About::ForwardedToken(name, claims.to_owned()),
+                None => About::Forwarded(name, value),
+            })?,
         });
     }
     if let Some(header) = line.strip_prefix("<- ") {
@@ -311,8 +343,9 @@ fn about(line: &str) -> Option<About> {
         });
     }
     type Make = fn(String) -> About;
-    let texts: [(&str, Make); 4] = [
+    let texts: [(&str, Make); 5] = [
         ("body contains ", About::Body),
+        ("body lacks ", About::NotInBody),
         ("log contains ", About::Log),
         ("log lacks ", About::NoLog),
         ("lacks ", About::AnswerLacks),
@@ -388,7 +421,7 @@ body contains token
     fn a_case_is_read_as_it_is_written() {
         let case = read(CASE).unwrap();
         assert_eq!((case.fact.as_str(), case.config.as_str()), ("A fact in two lines.", "version: 1"));
-        let [Step::KeySet { answer: KeySetAnswer::Down, .. }, Step::Exchange { request, decision }] =
+        let [Step::Endpoint { answer: EndpointAnswer::Down, .. }, Step::Exchange { request, decision }] =
             case.steps.as_slice()
         else {
             panic!("{:?}", case.steps)
@@ -419,6 +452,7 @@ body contains token
             ("--- request\nGET\n--- decision\nallow\n", "METHOD target"),
             ("--- facts\nweather=fine\n", "unknown fact"),
             ("--- key set corp: asleep\n", "unknown answer"),
+            ("--- introspection partner\ntoken\n", "TOKEN JSON"),
             ("--- what\n", "unknown heading"),
             ("", "requests or problems"),
         ] {

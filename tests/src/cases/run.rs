@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::check::{self, End, Failure, Seen};
 use super::host;
 use super::template::Template;
-use super::{Case, Decision, Facts, KeySetAnswer, Request, Step, Verdict as Wanted};
+use super::{Case, Decision, EndpointAnswer, Facts, REVOCATION_LIST, Request, Step, Verdict as Wanted};
 
 /// 2027-01-15T08:00:00Z: any time does, as long as all files mean the same.
 const NOW: u64 = 1_800_000_000;
@@ -69,6 +69,7 @@ pub fn run_monitored(case: &Case) -> Result<Vec<Failure>> {
         members.insert("mode".to_owned(), json!("monitor"));
     }
     let Ok(mut gateway) = Gateway::start(case, &configuration)? else { return Ok(Vec::new()) };
+    let served = served_rules(&configuration);
     let mut failures = Vec::new();
     gateway.play(case, &mut template, &mut |_, decision, seen, _| {
         let mut complain = |what: String| {
@@ -81,17 +82,30 @@ pub fn run_monitored(case: &Case) -> Result<Vec<Failure>> {
         let monitored = seen.audited("request_monitored");
         match (&decision.verdict, &seen.end) {
             (_, End::Waiting) | (Wanted::Allow | Wanted::Hold, End::Passed { .. }) => {}
+            (Wanted::Answer { .. }, End::Served { .. }) => {}
+            // What the gateway itself serves is refused in monitor mode too.
+            (Wanted::Deny { reason, .. }, End::Answered { .. })
+                if seen.reason().as_ref() == Some(reason) && served.iter().any(|rule| seen.is_of_rule(rule)) => {}
             (Wanted::Deny { reason, .. }, End::Passed { .. }) => {
                 if !monitored.contains(reason) {
                     complain(format!("expected {reason} to be recorded, saw {monitored:?}"));
                 }
             }
             (Wanted::Deny { reason, .. }, End::Answered { .. }) if UNREADABLE.contains(&reason.as_str()) => {}
-            (_, End::Answered { .. }) => complain(format!("expected the request to go on, saw {}", seen.summary())),
+            (_, End::Answered { .. } | End::Served { .. }) | (Wanted::Answer { .. }, End::Passed { .. }) => {
+                complain(format!("expected the request to go on, saw {}", seen.summary()))
+            }
         }
         Ok(())
     })?;
     Ok(failures)
+}
+
+/// The names of the rules that the gateway itself answers.
+fn served_rules(configuration: &Value) -> Vec<String> {
+    let rules = configuration.get("rules").and_then(Value::as_array).into_iter().flatten();
+    let served = rules.filter(|rule| rule.get("serve").is_some());
+    served.filter_map(|rule| rule.get("name")?.as_str().map(str::to_owned)).collect()
 }
 
 /// Refused in monitor mode too: nobody can say what such a head would mean to the service.
@@ -125,8 +139,8 @@ struct Gateway {
     next_tick: UnixNanos,
     /// Fetches under way, with the time of their answer.
     fetches: Vec<(UnixNanos, FetchId, FetchResult)>,
-    answers: BTreeMap<String, KeySetAnswer>,
-    /// The provider that a cluster and path belong to.
+    answers: BTreeMap<String, EndpointAnswer>,
+    /// Whose a cluster and path are.
     places: HashMap<(String, String), String>,
     requests: HashMap<RequestId, Known>,
     waiting: VecDeque<RequestId>,
@@ -230,17 +244,17 @@ impl Gateway {
     fn play(&mut self, case: &Case, template: &mut Template, judge: Judge<'_>) -> Result<()> {
         let mut is_warm = case.facts.cold_start;
         for step in &case.steps {
-            if !is_warm && !matches!(step, Step::KeySet { .. }) {
+            if !is_warm && !matches!(step, Step::Endpoint { .. }) {
                 is_warm = true;
                 self.advance(Duration::from_secs(1));
             }
             template.now = self.now.as_secs();
             match step {
-                Step::KeySet { provider, answer } => {
-                    if !self.places.values().any(|known| known == provider) {
-                        return Err(anyhow!("{}: no provider {provider:?} has a cluster", case.file.display()));
+                Step::Endpoint { whose, answer } => {
+                    if !self.places.values().any(|known| known == whose) {
+                        return Err(anyhow!("{}: nothing called {whose:?} has a cluster", case.file.display()));
                     }
-                    self.answers.insert(provider.clone(), filled(answer, template)?);
+                    self.answers.insert(whose.clone(), filled(answer, template)?);
                 }
                 Step::Exchange { request, decision } => {
                     for n in 1..=request.times {
@@ -281,16 +295,24 @@ impl Gateway {
     ) -> Result<Seen> {
         self.last_id = self.last_id.saturating_add(1);
         let id = RequestId(self.last_id);
-        let known = Known {
+        let mut known = Known {
             lines: lines(request, self.last_id, template)?,
             address: request.address.or(facts.address),
             route_policy: request.route_policy.clone().or_else(|| facts.route_policy.clone()),
             certificate: facts.certificate.clone(),
             certificate_is_verified: facts.certificate_is_verified,
         };
+        if let Some(text) = &request.certificate {
+            known.certificate.insert("sha256".to_owned(), template.fill(&format!("{{{{sha256 {text}}}}}"))?);
+        }
         self.log.clear();
         let ports = Ports { store: &self.store, signatures: &SoftwareOnly, attributes: &known };
-        let verdict = self.engine.on_request_head(id, host::header_map(&known.lines), ports, self.now);
+        let mut verdict = self.engine.on_request_head(id, host::header_map(&known.lines), ports, self.now);
+        if let Verdict::NeedBody(max_bytes) = verdict {
+            let body = template.fill(&request.body)?;
+            let body = Some(body.as_bytes()).filter(|body| body.len() <= max_bytes);
+            verdict = self.engine.on_body(id, body, ports, self.now);
+        }
         self.requests.insert(id, known);
         let held = verdict == Verdict::Hold;
         if held {
@@ -308,6 +330,10 @@ impl Gateway {
         }
         self.log.extend(self.engine.take_log());
         let end = self.end_of(id);
+        if let End::Answered { headers, .. } = &end {
+            let nonce = headers.iter().find(|(name, _)| name == "dpop-nonce");
+            template.nonce = nonce.map(|(_, value)| value.clone()).or(template.nonce.take());
+        }
         Ok(Seen { held, end, log: std::mem::take(&mut self.log) })
     }
 
@@ -316,7 +342,7 @@ impl Gateway {
         match self.decided.remove(&id) {
             None | Some(Verdict::Hold) => End::Waiting,
             Some(Verdict::NeedBody(_)) => End::Waiting,
-            Some(Verdict::Answer(answer)) => End::Answered {
+            Some(Verdict::Answer(answer)) => End::Served {
                 status: answer.status,
                 headers: answer.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
                 body: answer.body.to_string(),
@@ -384,9 +410,17 @@ impl Gateway {
     fn answer(&self, fetch: &Callout) -> (Duration, FetchResult) {
         let place = (fetch.cluster.clone(), fetch.path.clone());
         match self.places.get(&place).and_then(|provider| self.answers.get(provider)) {
-            None | Some(KeySetAnswer::Down) => (Duration::ZERO, FetchResult::NoAnswer),
-            Some(KeySetAnswer::Hanging) => (fetch.timeout, FetchResult::NoAnswer),
-            Some(KeySetAnswer::Answer { status, headers, body }) => {
+            Some(EndpointAnswer::ByToken(known)) => {
+                let form = String::from_utf8_lossy(&fetch.body);
+                let token = form.split('&').find_map(|pair| pair.strip_prefix("token="));
+                let answer = known.iter().find(|(known, _)| Some(known.as_str()) == token);
+                let body = answer.map_or("{\"active\": false}", |(_, answer)| answer.as_str());
+                let headers = host::header_map(&[(b":status".to_vec(), b"200".to_vec())]);
+                (Duration::ZERO, FetchResult::Answer { headers, body: body.as_bytes().to_vec() })
+            }
+            None | Some(EndpointAnswer::Down) => (Duration::ZERO, FetchResult::NoAnswer),
+            Some(EndpointAnswer::Hanging) => (fetch.timeout, FetchResult::NoAnswer),
+            Some(EndpointAnswer::Answer { status, headers, body }) => {
                 let mut lines = vec![(b":status".to_vec(), status.to_string().into_bytes())];
                 lines.extend(
                     headers.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes())),
@@ -400,23 +434,29 @@ impl Gateway {
     }
 }
 
-/// The cluster and path of every provider with a remote key set.
+/// Whose every cluster and path is: a provider's key set or introspection endpoint, or the list of revoked tokens.
 fn places(configuration: &Value) -> HashMap<(String, String), String> {
+    let place = |section: &Value| {
+        let text = |member: &str| section.get(member).and_then(Value::as_str).map(str::to_owned);
+        Some((text("cluster")?, text("path")?))
+    };
     let providers = configuration.get("providers").and_then(Value::as_object).into_iter().flatten();
-    providers
-        .filter_map(|(name, provider)| {
-            let jwks = provider.get("jwks")?;
-            let text = |member: &str| jwks.get(member).and_then(Value::as_str).map(str::to_owned);
-            Some(((text("cluster")?, text("path")?), name.clone()))
-        })
-        .collect()
+    let of_providers = providers.filter_map(|(name, provider)| {
+        let endpoint = provider.get("jwks").or_else(|| provider.get("introspection"))?;
+        Some((place(endpoint)?, name.clone()))
+    });
+    let list = configuration.get("revocation").and_then(place);
+    of_providers.chain(list.map(|place| (place, REVOCATION_LIST.to_owned()))).collect()
 }
 
-fn filled(answer: &KeySetAnswer, template: &mut Template) -> Result<KeySetAnswer> {
+fn filled(answer: &EndpointAnswer, template: &mut Template) -> Result<EndpointAnswer> {
     Ok(match answer {
-        KeySetAnswer::Answer { status, headers, body } => {
-            KeySetAnswer::Answer { status: *status, headers: headers.clone(), body: template.fill(body)? }
+        EndpointAnswer::Answer { status, headers, body } => {
+            EndpointAnswer::Answer { status: *status, headers: headers.clone(), body: template.fill(body)? }
         }
+        EndpointAnswer::ByToken(known) => EndpointAnswer::ByToken(
+            known.iter().map(|(token, answer)| Ok((token.clone(), template.fill(answer)?))).collect::<Result<_>>()?,
+        ),
         other => other.clone(),
     })
 }
@@ -428,10 +468,12 @@ fn blank() -> Request {
         times: 1,
         address: None,
         route_policy: None,
+        certificate: None,
         method: String::new(),
         target: String::new(),
         headers: Vec::new(),
         without: Vec::new(),
+        body: String::new(),
     }
 }
 

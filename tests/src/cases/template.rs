@@ -19,6 +19,10 @@ pub struct Template {
     pub n: u64,
     /// Every token made so far.
     pub minted: Vec<String>,
+    /// The last `dpop-nonce` of an answer.
+    pub nonce: Option<String>,
+    /// How many proofs were made, so that each has its own `jti`.
+    proofs: u64,
     named: HashMap<String, String>,
 }
 
@@ -85,7 +89,14 @@ impl Template {
             ("secret", []) => Ok(keyring::SECRET.to_owned()),
             ("sha256", [text]) => Ok(hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())),
             ("base64", [text]) => Ok(base64::engine::general_purpose::STANDARD.encode(text)),
-            ("jwk", [name, changes @ ..]) => jwk(name, changes),
+            ("jwk", [name, changes @ ..]) => jwk_of(name, changes),
+            ("private", [name, changes @ ..]) => private_jwk(name, changes),
+            ("jkt", [name]) => keyring::thumbprint(name),
+            ("x5t", [text]) => Ok(x5t(text)),
+            ("dpop", parts) => {
+                let (proof, name) = self.proof(parts)?;
+                Ok(self.keep(proof, name))
+            }
             ("raw", parts) => {
                 let token = raw(parts)?;
                 Ok(self.keep(token, None))
@@ -102,6 +113,59 @@ impl Template {
             }
             _ => bail!("unknown template"),
         }
+    }
+
+    /// A DPoP proof (RFC 9449, 4.2): a good one, changed by its parts; and the name that it is kept under.
+    fn proof(&mut self, parts: &[&str]) -> Result<(String, Option<String>)> {
+        self.proofs = self.proofs.saturating_add(1);
+        let mut token = Token::of("").without("iss").without("aud").without("sub").without("exp");
+        token = token.header("typ", json!("dpop+jwt")).header("kid", Value::Null).claim("iat", json!(self.now));
+        token = token.claim("htm", json!("GET")).claim("htu", json!("https://api.example/"));
+        token = token.claim("jti", json!(format!("proof-{}", self.proofs)));
+        let (mut key, mut signer, mut jwk, mut name) = ("es256-client", None, None, None);
+        for part in parts {
+            let (member, value) = part.split_once('=').ok_or_else(|| anyhow!("{part:?} is not `name=value`"))?;
+            token = match member {
+                "as" => {
+                    name = Some(value.to_owned());
+                    continue;
+                }
+                "key" => {
+                    key = value;
+                    continue;
+                }
+                "signer" => {
+                    signer = Some(value);
+                    continue;
+                }
+                "jwk" => {
+                    jwk = Some(value);
+                    continue;
+                }
+                "token" => {
+                    let named = self.named.get(value).map_or(value, String::as_str);
+                    token.claim("ath", json!(x5t(named)))
+                }
+                "nonce" if value == "answered" => {
+                    // In monitor mode no answer gives one.
+                    let nonce = self.nonce.clone().unwrap_or_default();
+                    token.claim("nonce", json!(nonce))
+                }
+                "htm" | "htu" | "jti" | "nonce" => token.claim(member, text_or_json(value)),
+                "iat" | "exp" | "nbf" => token.claim(member, time(value, self.now)?),
+                "typ" | "alg" => token.header(member, header_value(value)),
+                "without" => value.split(',').fold(token, |token, claim| token.without(claim)),
+                _ => bail!("unknown part {part:?}"),
+            };
+        }
+        let public: Value = serde_json::from_str(&match jwk {
+            Some("-") => "null".to_owned(),
+            Some("private") => private_jwk(key, &[])?,
+            Some(other) => bail!("unknown part {:?}", format!("jwk={other}")),
+            None => jwk_of(key, &["kid=-", "use=-", "alg=-"])?,
+        })?;
+        let proof = token.header("jwk", public).sign(&*keyring::key(signer.unwrap_or(key))?);
+        Ok((proof, name))
     }
 
     fn keep(&mut self, token: String, name: Option<String>) -> String {
@@ -146,6 +210,9 @@ impl Plan {
                 "sub" | "iss" | "aud" | "jti" | "scope" | "scp" | "client_id" => {
                     plan.token.claim(name, text_or_json(value))
                 }
+                // What the token is bound to (RFC 7800): a key, or a certificate.
+                "jkt" => plan.token.claim("cnf", json!({"jkt": keyring::thumbprint(value)?})),
+                "x5t" => plan.token.claim("cnf", json!({"x5t#S256": x5t(value)})),
                 "kid" | "typ" => plan.token.header(name, header_value(value)),
                 other => match (other.strip_prefix("claim."), other.strip_prefix("header.")) {
                     (Some(claim), _) => plan.token.claim(claim, json_or_text(value)),
@@ -230,7 +297,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The public JWK of a key, with members changed (`use=enc`) or left out (`alg=-`).
-fn jwk(name: &str, changes: &[&str]) -> Result<String> {
+fn jwk_of(name: &str, changes: &[&str]) -> Result<String> {
     let mut jwk = keyring::key(name)?.public_jwk();
     let members = jwk.as_object_mut().ok_or_else(|| anyhow!("a JWK is an object"))?;
     for change in changes {
@@ -245,6 +312,46 @@ fn jwk(name: &str, changes: &[&str]) -> Result<String> {
         }
     }
     Ok(jwk.to_string())
+}
+
+/// A private JWK: EC keys whose private number a test may know.
+fn private_jwk(name: &str, changes: &[&str]) -> Result<String> {
+    let d = keyring::private_number(name)?;
+    let member = format!("d={d}");
+    jwk_of(name, &[&[member.as_str()], changes].concat())
+}
+
+/// The hash of a certificate that this text stands for, as `x5t#S256` has it; as `ath`, that of a token.
+fn x5t(text: &str) -> String {
+    base64url(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
+}
+
+/// What keeps `token` from being signed by `key=NAME` with the claims `member=value`; `None` if nothing does.
+///
+/// # Errors
+/// Words that are not of this form.
+pub fn token_difference(token: &str, wanted: &str) -> Result<Option<String>> {
+    let parts: Vec<&str> = token.split('.').collect();
+    let decoded = |part: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(part).unwrap_or_default();
+    let [header, claims, signature] = parts.as_slice() else { return Ok(Some(format!("no token: {token:?}"))) };
+    let members: Value = serde_json::from_slice(&decoded(claims)).unwrap_or_default();
+    for word in words(wanted)? {
+        let (name, value) = word.split_once('=').ok_or_else(|| anyhow!("{word:?} is not `name=value`"))?;
+        if name == "key" {
+            let key = keyring::key(value)?;
+            let input = format!("{header}.{claims}");
+            if !crate::keys::verifies(&key.public_jwk(), key.algorithm(), input.as_bytes(), &decoded(signature)) {
+                return Ok(Some(format!("the token is not signed by {value}")));
+            }
+            continue;
+        }
+        let expected = if value == "-" { Value::Null } else { time(value, 0)? };
+        let seen = members.get(name).cloned().unwrap_or_default();
+        if seen != expected {
+            return Ok(Some(format!("expected the token's {name} to be {expected}, saw {members}")));
+        }
+    }
+    Ok(None)
 }
 
 fn time(value: &str, now: u64) -> Result<Value> {

@@ -110,6 +110,10 @@ impl<'a> Compiler<'a> {
         let mut resources = HashMap::new();
         for (name, section) in &config.resources {
             if let Some(resource) = services::resource(name, section, self.problems) {
+                if let Some((path, _)) = documents.iter().find(|(path, _)| *path == resource.document.0) {
+                    let problem = format!("its document would stand where another one stands, at {path:?}");
+                    self.problems.add(member_path("resources", name), problem);
+                }
                 resources.insert(name.as_str(), resource.metadata_url);
                 documents.push(resource.document);
             }
@@ -323,7 +327,9 @@ impl<'a> Compiler<'a> {
                 let hint = "write `revocation: {push: {}}`";
                 self.problems.add_with_hint(member_path(path, "serve"), "revocations cannot be pushed", hint);
             }
-            if !matches!(rule.who, Who::VouchedFor(_)) || rule.scopes.is_empty() {
+            // A scope that nobody may have keeps out only those who have it.
+            let asks_for_scope = !(rule.scopes.all.is_empty() && rule.scopes.any.is_empty());
+            if !matches!(rule.who, Who::VouchedFor(_)) || !asks_for_scope {
                 self.problems.add_with_hint(
                     member_path(path, "serve"),
                     "lets too many revoke tokens",

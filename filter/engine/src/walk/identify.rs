@@ -16,7 +16,7 @@ use crate::policy::{Binding, JwtProvider, KeySource, Provider, ProviderKind, Rul
 use crate::ports::CertificateField;
 use crate::principal::{Identity, Principal};
 use crate::proof::{
-    Confirmation, DEFAULT_MAX_PROOF_BYTES, DpopProof, Expectation, Presented, Scheme, TargetUri,
+    Confirmation, DEFAULT_MAX_PROOF_BYTES, DpopProof, Expectation, Presented, ReplayError, Scheme, TargetUri,
     certificate_sha256_from_hex,
 };
 
@@ -265,9 +265,21 @@ impl<'a> Walk<'a> {
         let certificate_sha256 = asks_for_certificate.then(|| self.certificate_sha256()).flatten();
         let presented = Presented { dpop: proof.as_ref(), certificate_sha256, scheme };
         confirmation.check(&presented, binding.policy).map_err(|error| refused(error.reason(), &error))?;
-        let (Some(proof), Some(store)) = (&proof, &self.engine.replays) else { return Ok(()) };
+        let Some(proof) = &proof else { return Ok(()) };
+        // A proof that cannot be remembered could come again.
+        let Some(store) = &self.engine.replays else {
+            return Err(Denial::new(Reason::DpopReplayStoreUnavailable, "there is no store").retry_after(1).into());
+        };
         // Last, so that only the holder of a good token takes a place in the store.
-        store.first_use(proof, self.ports.store, self.now).map_err(|error| refused(error.reason(), &error).into())
+        store.first_use(proof, self.ports.store, self.now).map_err(|error| {
+            let denial = refused(error.reason(), &error);
+            let seconds = match error {
+                ReplayError::Replayed => return denial.into(),
+                ReplayError::Full { retry_after } => crate::limits::whole_seconds(retry_after).max(1),
+                ReplayError::Unavailable(_) => 1,
+            };
+            denial.retry_after(seconds).into()
+        })
     }
 
     fn verify_proof(
@@ -285,7 +297,7 @@ impl<'a> Walk<'a> {
         let nonces = match (binding.nonce, &self.engine.nonces) {
             (false, _) => None,
             (true, Some(issuer)) => Some((issuer.accepted(self.now), issuer.fresh(self.now))),
-            (true, None) => return Err(refused(Reason::DpopNonceUnavailable, "no nonces".to_owned())),
+            (true, None) => return Err(Denial::new(Reason::DpopNonceUnavailable, "no nonces").retry_after(1).into()),
         };
         let expectation = Expectation {
             method: self.head.method().as_str(),

@@ -358,11 +358,19 @@ impl<'a> Walk<'a> {
         if self.policy.mode == Mode::Monitor { Mode::Monitor } else { mode }
     }
 
+    /// Whether the refusal keeps a caller from the gateway's own calls. Those change what the gateway does, so nobody makes
+    /// them in monitor mode, or by `on_error: allow`, who could not make them otherwise. Limits keep their mode.
+    fn guards_own_calls(&self, reason: Reason) -> bool {
+        let is_of_limit = matches!(reason, Reason::LimitExceeded | Reason::LimitOverflow | Reason::LimitUnavailable);
+        let serves = self.policy.rules.get(usize::from(self.rule)).is_some_and(|rule| rule.serve.is_some());
+        serves && !is_of_limit
+    }
+
     /// Carries out a refusal, or only records it in monitor mode.
     fn tolerate(&mut self, mode: Mode, denial: Denial) -> Result<(), Stop> {
         let verdict = match self.mode(mode) {
-            Mode::Enforce => Verdict::Denied,
-            Mode::Monitor => Verdict::Monitored,
+            Mode::Monitor if !self.guards_own_calls(denial.reason) => Verdict::Monitored,
+            _ => Verdict::Denied,
         };
         self.record(&denial, verdict);
         match verdict {

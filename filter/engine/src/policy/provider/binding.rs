@@ -24,6 +24,11 @@ pub struct Binding {
     pub offered: bool,
 }
 
+/// The longest age of proofs: the store of used ones has room for so many, and a longer window would not fit at all.
+const LONGEST_AGE: Duration = Duration::from_secs(3600);
+/// The greatest drift between the clocks of client and gateway.
+const LONGEST_LEEWAY: Duration = Duration::from_secs(300);
+
 impl Binding {
     /// Compiles a binding; without a section, bound tokens are checked and all others pass.
     pub fn compile(path: &str, section: Option<&BindingSection>, problems: &mut Problems) -> Self {
@@ -49,6 +54,20 @@ impl Binding {
                     "such as \"ES256\" or \"EdDSA\": a proof is signed with a private key",
                 ),
             }
+        }
+        let times = [
+            ("dpop_max_age", section.dpop_max_age.0, LONGEST_AGE, "1h"),
+            ("dpop_leeway", section.dpop_leeway.0, LONGEST_LEEWAY, "5m"),
+        ];
+        for (field, span, longest, words) in times {
+            if span > longest {
+                let at = member_path(&member_path(path, "binding"), field);
+                let hint = "used proofs are remembered for as long";
+                problems.add_with_hint(at, format!("is longer than {words}"), hint);
+            }
+        }
+        if section.dpop_algorithms.is_empty() && section.dpop != Demand::Never {
+            problems.add_with_hint(at, "names no algorithm", "or write `dpop: never`");
         }
         let demanded = |demand| match demand {
             Demand::Never => Demanded::Never,
