@@ -233,7 +233,7 @@ impl<'a> Walk<'a> {
             }
             introspection::Lookup::Wait(question) => match self.progress.gave_up {
                 Some(gave_up) => gave_up,
-                None => return Err(Refusal::Wait(Stop::Ask(question))),
+                None => return Err(self.hold(Stop::Ask(question))),
             },
             introspection::Lookup::Unavailable { retry_after } => (Reason::ProviderUnavailable, retry_after),
         };
@@ -358,11 +358,14 @@ impl<'a> Walk<'a> {
     fn wait(&mut self, provider: &Provider, wait_for: WaitFor) -> Refusal {
         match self.progress.gave_up {
             Some((reason, retry_after)) => unavailable(reason, provider, retry_after).into(),
-            None => {
-                self.progress.told = std::mem::take(&mut self.passage.response);
-                Refusal::Wait(Stop::Wait { provider: provider.name.as_str().into(), wait_for })
-            }
+            None => self.hold(Stop::Wait { provider: provider.name.as_str().into(), wait_for }),
         }
+    }
+
+    /// The request waits, and keeps what the response is to say about limits that are charged already.
+    fn hold(&mut self, stop: Stop) -> Refusal {
+        self.progress.told = std::mem::take(&mut self.passage.response);
+        Refusal::Wait(stop)
     }
 }
 
