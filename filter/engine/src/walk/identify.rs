@@ -96,11 +96,17 @@ impl<'a> Walk<'a> {
         let Some(credential) = credentials::find(self.head, path, sources)? else {
             return self.vouched_by_certificate(candidates());
         };
-        let principal = self.verify(candidates(), &credential)?;
-        if policy.providers.get(usize::from(principal.provider)).is_some_and(|provider| provider.strip) {
+        let verified = self.verify(candidates(), &credential);
+        let strips = match &verified {
+            Ok(principal) => policy.providers.get(usize::from(principal.provider)).is_some_and(|found| found.strip),
+            // It may go on all the same, by monitor mode or `on_error: allow`, but not with a credential that the
+            // service is never to see.
+            Err(_) => candidates().any(|(_, provider)| provider.strip && provider.sources.contains(credential.source)),
+        };
+        if strips {
             self.passage.request.extend(credential.removal(self.head));
         }
-        Ok(Some(principal))
+        verified.map(Some)
     }
 
     fn vouched_by_certificate(
