@@ -1,6 +1,7 @@
 //! The demo identity provider: endpoints that publish, count, stall, fail and lie as a test tells them to.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,10 +36,20 @@ pub struct Endpoint {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
 struct State {
     answer: Answer,
+    /// Answers in place of `answer`, whose delay and stall still hold.
+    handler: Option<Arc<Handler>>,
     requests: Vec<Request>,
+}
+
+/// What an endpoint makes of a request.
+type Handler = dyn Fn(&Request) -> Answer + Send + Sync;
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("answer", &self.answer).field("requests", &self.requests).finish_non_exhaustive()
+    }
 }
 
 impl Idp {
@@ -56,6 +67,14 @@ impl Idp {
     /// No port is free.
     pub fn plain(jwks: &Value) -> Result<Self> {
         Self::launch(0, None, jwks)
+    }
+
+    /// The same at a given port: one that was stopped and is back, for instance.
+    ///
+    /// # Errors
+    /// The port is taken.
+    pub fn plain_at(port: u16, jwks: &Value) -> Result<Self> {
+        Self::launch(port, None, jwks)
     }
 
     fn launch(port: u16, tls: Option<Arc<rustls::ServerConfig>>, jwks: &Value) -> Result<Self> {
@@ -90,7 +109,7 @@ impl Idp {
 
 impl Endpoint {
     fn new() -> Self {
-        Self { state: Mutex::new(State { answer: Answer::status(200), requests: Vec::new() }) }
+        Self { state: Mutex::new(State { answer: Answer::status(200), handler: None, requests: Vec::new() }) }
     }
 
     /// Answers 200 with `document`; headers, delay and stall are back at none.
@@ -100,7 +119,16 @@ impl Endpoint {
 
     /// Answers whatever `answer` says from now on.
     pub fn set_answer(&self, answer: Answer) {
-        self.state().answer = answer;
+        let mut state = self.state();
+        state.handler = None;
+        state.answer = answer;
+    }
+
+    /// Answers each request with what `handler` makes of it from now on; headers, delay and stall are back at none.
+    pub fn handle(&self, handler: impl Fn(&Request) -> Answer + Send + Sync + 'static) {
+        let mut state = self.state();
+        state.handler = Some(Arc::new(handler));
+        state.answer = Answer::status(200);
     }
 
     /// Changes the status and leaves the rest.
@@ -159,7 +187,12 @@ impl Shared {
         let path = request.path.split('?').next().unwrap_or_default();
         let Some(endpoint) = self.endpoints().get(path).cloned() else { return Answer::status(404) };
         let mut state = endpoint.state();
+        let mut answer = state.answer.clone();
+        if let Some(handler) = &state.handler {
+            let said = handler(&request);
+            answer = Answer { delay: answer.delay, stall: answer.stall, ..said };
+        }
         state.requests.push(request);
-        state.answer.clone()
+        answer
     }
 }

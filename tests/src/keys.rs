@@ -98,6 +98,8 @@ pub struct SigningKey {
     kid: String,
     algorithm: Algorithm,
     material: Material,
+    /// The number or seed behind an EC or Ed25519 key; empty for others.
+    private: Vec<u8>,
 }
 
 enum Material {
@@ -111,19 +113,25 @@ impl SigningKey {
     /// A fresh key: RSA of 2048 bits, a secret as long as the hash.
     pub fn generate(algorithm: Algorithm, kid: &str) -> Self {
         let random = SystemRandom::new();
+        let mut private = Vec::new();
         let material = match algorithm {
-            Algorithm::Es256 => Material::Ecdsa(ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)),
-            Algorithm::Es384 => Material::Ecdsa(ecdsa(&ECDSA_P384_SHA384_FIXED_SIGNING, &random)),
+            Algorithm::Es256 => {
+                let (key, document) = ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING, &random);
+                // Where `ring` puts the number (RFC 5208, RFC 5915): its documents are of fixed length.
+                private = document.get(36..68).expect("the number of a P-256 key").to_vec();
+                Material::Ecdsa(key)
+            }
+            Algorithm::Es384 => Material::Ecdsa(ecdsa(&ECDSA_P384_SHA384_FIXED_SIGNING, &random).0),
             Algorithm::EdDsa => {
-                let document = Ed25519KeyPair::generate_pkcs8(&random).expect("an Ed25519 key");
-                Material::Ed25519(Ed25519KeyPair::from_pkcs8(document.as_ref()).expect("the key just made"))
+                private = random_bytes(32, &random);
+                Material::Ed25519(Ed25519KeyPair::from_seed_unchecked(&private).expect("an Ed25519 key"))
             }
             Algorithm::Hs256 => Material::Secret(random_bytes(32, &random)),
             Algorithm::Hs384 => Material::Secret(random_bytes(48, &random)),
             Algorithm::Hs512 => Material::Secret(random_bytes(64, &random)),
             _ => return Self::generate_rsa(algorithm, kid, 2048),
         };
-        Self { kid: kid.to_owned(), algorithm, material }
+        Self { kid: kid.to_owned(), algorithm, material, private }
     }
 
     /// A fresh RSA key of `bits` (2048 or more: `ring` signs with no less).
@@ -132,12 +140,12 @@ impl SigningKey {
         let key = rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, bits).expect("an RSA key");
         let der = key.to_pkcs1_der().expect("the key just made");
         let material = Material::Rsa(RsaKeyPair::from_der(der.as_bytes()).expect("the key just made"));
-        Self { kid: kid.to_owned(), algorithm, material }
+        Self { kid: kid.to_owned(), algorithm, material, private: Vec::new() }
     }
 
     /// A symmetric key of a given secret: to play HS/RS confusion, for one.
     pub fn from_secret(algorithm: Algorithm, kid: &str, secret: &[u8]) -> Self {
-        Self { kid: kid.to_owned(), algorithm, material: Material::Secret(secret.to_vec()) }
+        Self { kid: kid.to_owned(), algorithm, material: Material::Secret(secret.to_vec()), private: Vec::new() }
     }
 
     /// An ES256 key from its PKCS #8 document, as `ring` makes it.
@@ -204,6 +212,17 @@ impl SigningKey {
             members.insert("kid".to_owned(), json!(self.kid));
             members.insert("alg".to_owned(), json!(self.algorithm.name()));
             members.insert("use".to_owned(), json!("sig"));
+        }
+        jwk
+    }
+
+    /// The JWK that signs: a key of ES256 or EdDSA with its private member `d`, or the secret itself of a symmetric key.
+    pub fn private_jwk(&self) -> Value {
+        let mut jwk = self.public_jwk();
+        if let Some(members) = jwk.as_object_mut()
+            && !self.private.is_empty()
+        {
+            members.insert("d".to_owned(), json!(base64url(&self.private)));
         }
         jwk
     }
@@ -276,9 +295,10 @@ pub fn base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn ecdsa(algorithm: &'static signature::EcdsaSigningAlgorithm, random: &SystemRandom) -> EcdsaKeyPair {
+fn ecdsa(algorithm: &'static signature::EcdsaSigningAlgorithm, random: &SystemRandom) -> (EcdsaKeyPair, Vec<u8>) {
     let document = EcdsaKeyPair::generate_pkcs8(algorithm, random).expect("an EC key");
-    EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref(), random).expect("the key just made")
+    let key = EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref(), random).expect("the key just made");
+    (key, document.as_ref().to_vec())
 }
 
 fn random_bytes(length: usize, random: &SystemRandom) -> Vec<u8> {

@@ -13,6 +13,7 @@ pub mod envoy;
 pub mod filter;
 pub mod gateway;
 pub mod idp;
+pub mod introspection;
 pub mod keys;
 pub mod mint;
 pub mod paths;

@@ -90,7 +90,9 @@ impl Root {
         for id in actions.resume {
             self.resume(shell, id);
         }
-        shell.tick_in(actions.next_tick);
+        // A request that was judged again may have to ask another provider, with the next tick.
+        let next_tick = actions.next_tick.min(shell.engine.borrow().next_tick(host::now()));
+        shell.tick_in(next_tick);
     }
 
     fn dispatch(&self, shell: &Shell, callout: &Callout) {

@@ -161,11 +161,13 @@ impl std::fmt::Display for EventKind {
                 let what = if *changed { "a new" } else { "the same" };
                 write!(f, "fetched {what} key set, next in {} s", next_in.as_secs())
             }
-            Self::FetchFailed { error, failures, retry_in } => write!(
-                f,
-                "the key set cannot be fetched: {error} (failure {failures} in a row, next try in {} s)",
-                retry_in.as_secs()
-            ),
+            Self::FetchFailed { error, failures, retry_in } => {
+                write!(f, "the key set cannot be fetched: {error}")?;
+                if let Some(cause) = std::error::Error::source(error) {
+                    write!(f, ": {cause}")?;
+                }
+                write!(f, " (failure {failures} in a row, next try in {} s)", retry_in.as_secs())
+            }
             Self::AnswerDiscarded => f.write_str("an answer came too late and is not used"),
             Self::Loaded { .. } => f.write_str("uses a new key set"),
             Self::LoadFailed { error } => write!(f, "the shared key set cannot be used: {error}"),

@@ -96,11 +96,17 @@ impl<'a> Walk<'a> {
         let Some(credential) = credentials::find(self.head, path, sources)? else {
             return self.vouched_by_certificate(candidates());
         };
-        let principal = self.verify(candidates(), &credential)?;
-        if policy.providers.get(usize::from(principal.provider)).is_some_and(|provider| provider.strip) {
+        let verified = self.verify(candidates(), &credential);
+        let strips = match &verified {
+            Ok(principal) => policy.providers.get(usize::from(principal.provider)).is_some_and(|found| found.strip),
+            // It may go on all the same, by monitor mode or `on_error: allow`, but not with a credential that the
+            // service is never to see.
+            Err(_) => candidates().any(|(_, provider)| provider.strip && provider.sources.contains(credential.source)),
+        };
+        if strips {
             self.passage.request.extend(credential.removal(self.head));
         }
-        Ok(Some(principal))
+        verified.map(Some)
     }
 
     fn vouched_by_certificate(
@@ -233,7 +239,7 @@ impl<'a> Walk<'a> {
             }
             introspection::Lookup::Wait(question) => match self.progress.gave_up {
                 Some(gave_up) => gave_up,
-                None => return Err(Refusal::Wait(Stop::Ask(question))),
+                None => return Err(self.hold(Stop::Ask(question))),
             },
             introspection::Lookup::Unavailable { retry_after } => (Reason::ProviderUnavailable, retry_after),
         };
@@ -370,11 +376,14 @@ impl<'a> Walk<'a> {
     fn wait(&mut self, provider: &Provider, wait_for: WaitFor) -> Refusal {
         match self.progress.gave_up {
             Some((reason, retry_after)) => unavailable(reason, provider, retry_after).into(),
-            None => {
-                self.progress.told = std::mem::take(&mut self.passage.response);
-                Refusal::Wait(Stop::Wait { provider: provider.name.as_str().into(), wait_for })
-            }
+            None => self.hold(Stop::Wait { provider: provider.name.as_str().into(), wait_for }),
         }
+    }
+
+    /// The request waits, and keeps what the response is to say about limits that are charged already.
+    fn hold(&mut self, stop: Stop) -> Refusal {
+        self.progress.told = std::mem::take(&mut self.passage.response);
+        Refusal::Wait(stop)
     }
 }
 
