@@ -82,7 +82,10 @@ impl<'a> Walk<'a> {
         if missing > 0 && missing < found.len() {
             return Err(Denial::new(Reason::CredentialsMissing, "one of several credentials").into());
         }
-        Ok(found.into_iter().next().flatten())
+        let mut found = found.into_iter().flatten();
+        let first = found.next();
+        self.others = found.collect();
+        Ok(first)
     }
 
     /// One provider must vouch for the caller, by the one credential that was sent. `None`: none was sent.
