@@ -11,6 +11,7 @@ use portcullis_tests::keys::{Algorithm, SigningKey, base64url, jwks};
 use portcullis_tests::mint::Token;
 use portcullis_tests::paths::WorkDir;
 use portcullis_tests::pki::{Pki, Usage};
+use portcullis_tests::server::Answer;
 use portcullis_tests::services::Service;
 use portcullis_tests::{refusal, tls};
 use rustls::pki_types::CertificateDer;
@@ -24,7 +25,7 @@ struct World {
     issuer: SigningKey,
     /// Signs proofs.
     holder: SigningKey,
-    _service: Service,
+    _services: [Service; 2],
     _dir: WorkDir,
 }
 
@@ -55,10 +56,15 @@ fn filter(jwks: &Value) -> Value {
             "mtls": provider(json!({"mtls": "required"})),
             "never": provider(json!({"dpop": "never", "mtls": "never"})),
             "mesh": {"certificate": {"allow": ["spiffe://demo/*"]}},
+            "session": {
+                "introspection": {"cluster": "asked", "path": "/asked", "client_authentication": "none"},
+                "token_from": [{"header": "x-session"}],
+            },
         },
         "rules": [
             rule("plain"), rule("bound"), rule("nonce"), rule("mtls"), rule("never"),
             {"match": {"prefix": "/echo/both"}, "require": {"all": ["plain", "mesh"]}},
+            {"match": {"prefix": "/echo/session"}, "require": {"all": ["plain", "session"]}},
         ],
     })
 }
@@ -73,8 +79,15 @@ impl World {
         let issuer = SigningKey::generate(Algorithm::Es256, "k1");
         let holder = SigningKey::generate(Algorithm::Es256, "dpop");
         let service = Service::plain("echo")?;
-        let gateway = Gateway::builder().filter(filter(&jwks([&issuer]))).service(&service).https(&pki).start()?;
-        Ok(Self { gateway, pki, issuer, holder, _service: service, _dir: dir })
+        let asked = Service::plain("asked")?;
+        asked.set_answer(Answer::json(200, &json!({"active": true, "sub": "session"})));
+        let gateway = Gateway::builder()
+            .filter(filter(&jwks([&issuer])))
+            .service(&service)
+            .cluster("asked", asked.port())
+            .https(&pki)
+            .start()?;
+        Ok(Self { gateway, pki, issuer, holder, _services: [service, asked], _dir: dir })
     }
 
     fn connect(&self, identity: Option<&str>) -> Client {
@@ -318,6 +331,17 @@ fn a_refused_proof_is_not_used_up() {
     let bearer = Call::get("/echo/plain").bearer(&token).header("dpop", &good);
     refused(&WORLD.call(&bearer), 401, "token_binding_downgraded");
     passed(&WORLD.call(&with_proof("/echo/plain", &token, &good)));
+}
+
+#[test]
+fn a_request_that_waits_for_another_provider_has_not_replayed_its_own_proof() {
+    let token = WORLD.bound();
+    for session in ["s1", "s2", "s1"] {
+        let proof = proof("/echo/session", &token).sign(&WORLD.holder);
+        let call = with_proof("/echo/session", &token, &proof).header("x-session", session);
+        passed(&WORLD.call(&call));
+        refused(&WORLD.call(&call), 401, "dpop_proof_replayed");
+    }
 }
 
 #[test]

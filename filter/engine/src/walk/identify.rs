@@ -269,8 +269,14 @@ impl<'a> Walk<'a> {
         let presented = Presented { dpop: proof.as_ref(), certificate_sha256, scheme };
         confirmation.check(&presented, binding.policy).map_err(|error| refused(error.reason(), &error))?;
         let (Some(proof), Some(store)) = (&proof, &self.engine.replays) else { return Ok(()) };
+        // A request has one proof, and one that was held comes by here again.
+        if self.progress.used_proof {
+            return Ok(());
+        }
         // Last, so that only the holder of a good token takes a place in the store.
-        store.first_use(proof, self.ports.store, self.now).map_err(|error| refused(error.reason(), &error).into())
+        store.first_use(proof, self.ports.store, self.now).map_err(|error| refused(error.reason(), &error))?;
+        self.progress.used_proof = true;
+        Ok(())
     }
 
     fn verify_proof(

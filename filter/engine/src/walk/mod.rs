@@ -33,6 +33,8 @@ pub struct Progress {
     pub charged_by_address: bool,
     /// What the response is to say about them.
     pub told: Vec<HeaderChange>,
+    /// The request's DPoP proof is in the store of used ones, by this very request.
+    pub used_proof: bool,
     /// Answers about opaque tokens that the request has waited for.
     pub answered: Vec<Answered>,
     /// Waiting was in vain: why, and when a retry makes sense.
