@@ -286,6 +286,9 @@ impl Engine {
             self.counters.add_many(CounterId::TokenCache("internal_minted"), counts.minted);
             self.counters.add_many(CounterId::TokenCache("internal_reused"), counts.reused);
         }
+        if self.replays.is_none() {
+            self.open_proofs(ports.store, now);
+        }
         if self.policy.wants_nonces() {
             self.open_nonces(ports.store, now);
         }

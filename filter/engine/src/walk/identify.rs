@@ -268,7 +268,12 @@ impl<'a> Walk<'a> {
         let certificate_sha256 = asks_for_certificate.then(|| self.certificate_sha256()).flatten();
         let presented = Presented { dpop: proof.as_ref(), certificate_sha256, scheme };
         confirmation.check(&presented, binding.policy).map_err(|error| refused(error.reason(), &error))?;
-        let (Some(proof), Some(store)) = (&proof, &self.engine.replays) else { return Ok(()) };
+        let Some(proof) = &proof else { return Ok(()) };
+        let Some(store) = &self.engine.replays else {
+            return Err(Denial::new(Reason::DpopReplayStoreUnavailable, "it could not be opened")
+                .retry_after(1)
+                .into());
+        };
         // A request has one proof, and one that was held comes by here again.
         if self.progress.used_proof {
             return Ok(());
