@@ -9,6 +9,7 @@
 pub mod cases;
 pub mod client;
 pub mod config;
+pub mod dpop;
 pub mod envoy;
 pub mod filter;
 pub mod gateway;

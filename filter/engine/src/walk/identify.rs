@@ -82,7 +82,10 @@ impl<'a> Walk<'a> {
         if missing > 0 && missing < found.len() {
             return Err(Denial::new(Reason::CredentialsMissing, "one of several credentials").into());
         }
-        Ok(found.into_iter().next().flatten())
+        let mut found = found.into_iter().flatten();
+        let first = found.next();
+        self.others = found.collect();
+        Ok(first)
     }
 
     /// One provider must vouch for the caller, by the one credential that was sent. `None`: none was sent.
@@ -276,16 +279,23 @@ impl<'a> Walk<'a> {
         let Some(store) = &self.engine.replays else {
             return Err(Denial::new(Reason::DpopReplayStoreUnavailable, "there is no store").retry_after(1).into());
         };
+        // A request has one proof, and one that was held comes by here again.
+        if self.progress.used_proof {
+            return Ok(());
+        }
         // Last, so that only the holder of a good token takes a place in the store.
         store.first_use(proof, self.ports.store, self.now).map_err(|error| {
             let denial = refused(error.reason(), &error);
-            let seconds = match error {
-                ReplayError::Replayed => return denial.into(),
-                ReplayError::Full { retry_after } => crate::limits::whole_seconds(retry_after).max(1),
-                ReplayError::Unavailable(_) => 1,
-            };
-            denial.retry_after(seconds).into()
-        })
+            match error {
+                ReplayError::Replayed => denial,
+                ReplayError::Full { retry_after } => {
+                    denial.retry_after(crate::limits::whole_seconds(retry_after).max(1))
+                }
+                ReplayError::Unavailable(_) => denial.retry_after(1),
+            }
+        })?;
+        self.progress.used_proof = true;
+        Ok(())
     }
 
     fn verify_proof(

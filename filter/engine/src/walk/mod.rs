@@ -34,6 +34,8 @@ pub struct Progress {
     pub charged_by_address: bool,
     /// What the response is to say about them.
     pub told: Vec<HeaderChange>,
+    /// The request's DPoP proof is in the store of used ones, by this very request.
+    pub used_proof: bool,
     /// Answers about opaque tokens that the request has waited for.
     pub answered: Vec<Answered>,
     /// Waiting was in vain: why, and when a retry makes sense.
@@ -77,6 +79,8 @@ pub struct Walk<'a> {
     path: Option<String>,
     rule: u16,
     principal: Option<Principal>,
+    /// Whom the other credentials name, where the rule asks for several.
+    others: Vec<Principal>,
     /// The caller was let in without an identity, by monitor mode or `on_error: allow`; that is recorded.
     let_in: bool,
     /// The client's address, asked for once.
@@ -107,6 +111,7 @@ impl<'a> Walk<'a> {
             path: None,
             rule: NO_RULE,
             principal: None,
+            others: Vec::new(),
             let_in: false,
             address: Cell::new(None),
             passage: Passage::default(),
@@ -267,12 +272,18 @@ impl<'a> Walk<'a> {
     }
 
     fn check_revocation(&mut self, rule: &Rule) -> Result<(), Stop> {
-        let Some(principal) = self.principal.as_ref().filter(|_| self.policy.revokes) else { return Ok(()) };
+        if self.principal.is_none() || !self.policy.revokes {
+            return Ok(());
+        }
         self.engine.revocations.observe(self.ports.store);
-        let refusal = match self.engine.revocations.check(principal.claims(), principal.issued_at(), self.now) {
-            Ok(()) => return Ok(()),
-            Err(refusal) => refusal,
-        };
+        let revocations = &self.engine.revocations;
+        // Not only the one whose word is the identity: with a revoked token, a request lacks what the rule asks for.
+        let refused = self
+            .principal
+            .iter()
+            .chain(&self.others)
+            .find_map(|principal| revocations.check(principal.claims(), principal.issued_at(), self.now).err());
+        let Some(refusal) = refused else { return Ok(()) };
         let denial = match refusal {
             revocation::Refusal::Revoked(revoked) => self.challenged(
                 rule,
