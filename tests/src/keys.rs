@@ -152,7 +152,8 @@ impl SigningKey {
     pub fn es256_from_pkcs8(kid: &str, document: &[u8]) -> Self {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document, &SystemRandom::new());
         let material = Material::Ecdsa(pair.expect("a P-256 key"));
-        Self { kid: kid.to_owned(), algorithm: Algorithm::Es256, material }
+        let private = document.get(36..68).expect("the number of a P-256 key").to_vec();
+        Self { kid: kid.to_owned(), algorithm: Algorithm::Es256, material, private }
     }
 
     /// The key's `kid`.

@@ -61,10 +61,14 @@ fn filter(jwks: &Value) -> Value {
                 "token_from": [{"header": "x-session"}],
             },
         },
+        "limits": {"by_address": {"key": "ip", "rate": "100000/min"}},
         "rules": [
             rule("plain"), rule("bound"), rule("nonce"), rule("mtls"), rule("never"),
             {"match": {"prefix": "/echo/both"}, "require": {"all": ["plain", "mesh"]}},
-            {"match": {"prefix": "/echo/session"}, "require": {"all": ["plain", "session"]}},
+            {
+                "match": {"prefix": "/echo/session"},
+                "require": {"all": ["plain", "session"]}, "limits": ["by_address"],
+            },
         ],
     })
 }
@@ -339,7 +343,9 @@ fn a_request_that_waits_for_another_provider_has_not_replayed_its_own_proof() {
     for session in ["s1", "s2", "s1"] {
         let proof = proof("/echo/session", &token).sign(&WORLD.holder);
         let call = with_proof("/echo/session", &token, &proof).header("x-session", session);
-        passed(&WORLD.call(&call));
+        let response = WORLD.call(&call);
+        passed(&response);
+        assert!(response.header("ratelimit").is_some(), "what its limits said before it waited, it is told after");
         refused(&WORLD.call(&call), 401, "dpop_proof_replayed");
     }
 }

@@ -62,7 +62,10 @@ impl<'a> Walk<'a> {
             Ok(None) if required.optional => return Ok(()),
             Ok(None) => Denial::new(Reason::CredentialsMissing, ""),
             Err(Refusal::Denied(denial)) => denial,
-            Err(Refusal::Wait(stop)) => return Err(stop),
+            Err(Refusal::Wait(stop)) => {
+                self.progress.told = std::mem::take(&mut self.passage.response);
+                return Err(stop);
+            }
             Err(Refusal::LetIn(denial)) => {
                 self.let_in = true;
                 return self.tolerate(Mode::Monitor, denial);
@@ -242,7 +245,7 @@ impl<'a> Walk<'a> {
             }
             introspection::Lookup::Wait(question) => match self.progress.gave_up {
                 Some(gave_up) => gave_up,
-                None => return Err(self.hold(Stop::Ask(question))),
+                None => return Err(Refusal::Wait(Stop::Ask(question))),
             },
             introspection::Lookup::Unavailable { retry_after } => (Reason::ProviderUnavailable, retry_after),
         };
@@ -383,17 +386,11 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn wait(&mut self, provider: &Provider, wait_for: WaitFor) -> Refusal {
+    fn wait(&self, provider: &Provider, wait_for: WaitFor) -> Refusal {
         match self.progress.gave_up {
             Some((reason, retry_after)) => unavailable(reason, provider, retry_after).into(),
-            None => self.hold(Stop::Wait { provider: provider.name.as_str().into(), wait_for }),
+            None => Refusal::Wait(Stop::Wait { provider: provider.name.as_str().into(), wait_for }),
         }
-    }
-
-    /// The request waits, and keeps what the response is to say about limits that are charged already.
-    fn hold(&mut self, stop: Stop) -> Refusal {
-        self.progress.told = std::mem::take(&mut self.passage.response);
-        Refusal::Wait(stop)
     }
 }
 
