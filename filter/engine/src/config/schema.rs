@@ -592,7 +592,7 @@ section! {
         key: SecretSection,
         /// Other public keys that services should know: the next one, or the last one.
         other_keys: Vec<SecretSection>,
-        /// How long a token lasts; never longer than the credential.
+        /// How long a token lasts; never longer than the gateway takes the credential.
         lifetime: Span = "60s",
         /// Their `typ`: `at+jwt` (RFC 9068) or `JWT`.
         token_type: String = "at+jwt",
