@@ -60,7 +60,14 @@ impl Credential<'_> {
     /// The changes that take the token out of the request before it goes on.
     pub fn removal(&self, head: &RequestHead) -> Vec<HeaderChange> {
         match self.source {
-            TokenSource::Header { name, .. } => vec![HeaderChange::Remove(name.clone())],
+            TokenSource::Header { name, scheme } => {
+                let mut changes = vec![HeaderChange::Remove(name.clone())];
+                // The proof belongs to the token: it is of no use to the service.
+                if scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("DPoP")) {
+                    changes.push(HeaderChange::Remove("dpop".to_owned()));
+                }
+                changes
+            }
             TokenSource::Cookie(name) => {
                 let others: Vec<&[u8]> = cookies(head).filter(|pair| cookie_name(pair) != name.as_bytes()).collect();
                 let line = others.join(b"; ".as_slice());

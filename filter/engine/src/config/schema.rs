@@ -148,7 +148,7 @@ section! {
         mtls: Demand = "when_present",
         /// Binding to a DPoP key (`cnf.jkt`). A bound token never passes as a bearer token.
         dpop: Demand = "when_present",
-        /// Algorithms that a DPoP proof may be signed with.
+        /// Algorithms that a DPoP proof may be signed with. Without this section every algorithm with a public key is taken.
         dpop_algorithms: Vec<String> = ["ES256", "EdDSA", "RS256", "PS256"],
         /// How long after its `iat` a proof is taken.
         dpop_max_age: Span = "60s",
