@@ -78,12 +78,26 @@ impl<'a> Walk<'a> {
     /// Every provider must vouch for the caller; the first one's word is the identity. `None`: nothing was sent at all.
     fn vouched_by_all(&mut self, providers: &[usize], path: &RequestPath<'_>) -> Result<Option<Principal>, Refusal> {
         let mut found = Vec::with_capacity(providers.len());
+        let mut excused = Vec::new();
         for index in providers {
-            found.push(self.vouched_by_any(std::slice::from_ref(index), path)?);
+            match self.vouched_by_any(std::slice::from_ref(index), path) {
+                Ok(principal) => found.push(principal),
+                // `on_error: allow` excuses this provider's word, not that of the others.
+                Err(Refusal::LetIn(denial)) => excused.push(denial),
+                Err(refusal) => return Err(refusal),
+            }
         }
         let missing = found.iter().filter(|principal| principal.is_none()).count();
-        if missing > 0 && missing < found.len() {
+        if missing > 0 && (missing < found.len() || !excused.is_empty()) {
             return Err(Denial::new(Reason::CredentialsMissing, "one of several credentials").into());
+        }
+        if found.is_empty()
+            && let Some(denial) = excused.pop()
+        {
+            return Err(Refusal::LetIn(denial));
+        }
+        for denial in excused {
+            self.tolerate(Mode::Monitor, denial).map_err(Refusal::Wait)?;
         }
         let mut found = found.into_iter().flatten();
         let first = found.next();
