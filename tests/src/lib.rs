@@ -12,6 +12,7 @@ pub mod config;
 pub mod envoy;
 pub mod filter;
 pub mod gateway;
+pub mod glewlwyd;
 pub mod idp;
 pub mod keys;
 pub mod mint;
