@@ -13,6 +13,7 @@ pub mod dpop;
 pub mod envoy;
 pub mod filter;
 pub mod gateway;
+pub mod glewlwyd;
 pub mod idp;
 pub mod introspection;
 pub mod keys;
