@@ -6,6 +6,8 @@ use portcullis_tests::keys::{Algorithm, SigningKey, jwks};
 use portcullis_tests::mint::{AUDIENCE, ISSUER};
 use serde_json::{Value, json};
 
+use crate::native::{Native, jwt_authn, local_ratelimit, rbac};
+
 /// What stands in front of the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chain {
@@ -214,7 +216,8 @@ fn address() -> Value {
     json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}})
 }
 
-fn http_filter(name: &str, message: &str, mut config: Value) -> Value {
+/// An HTTP filter of Envoy's, by the last part of its name.
+pub fn http_filter(name: &str, message: &str, mut config: Value) -> Value {
     if let Some(config) = config.as_object_mut() {
         config
             .insert("@type".to_owned(), json!(format!("type.googleapis.com/envoy.extensions.filters.http.{message}")));
@@ -262,75 +265,4 @@ fn portcullis(vm: &str, module: &Path, key: &SigningKey, headers: Value, policy:
             },
         }}),
     )
-}
-
-/// How much the native chain does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Native {
-    /// Everything that the filter does.
-    Full,
-    /// The same decision, without headers set.
-    Silent,
-    /// The token alone, without the cache.
-    Uncached,
-}
-
-fn jwt_authn(key: &SigningKey, native: Native) -> Value {
-    let mut provider = json!({
-        "issuer": ISSUER,
-        "audiences": [AUDIENCE],
-        "local_jwks": {"inline_string": jwks([key]).to_string()},
-        "forward": true,
-        "payload_in_metadata": "claims",
-    });
-    if let Some(provider) = provider.as_object_mut() {
-        if native == Native::Full {
-            let headers = json!([
-                {"header_name": "x-user", "claim_name": "sub"},
-                {"header_name": "x-scopes", "claim_name": "scope"},
-            ]);
-            provider.insert("claim_to_headers".to_owned(), headers);
-        }
-        if native != Native::Uncached {
-            provider.insert("jwt_cache_config".to_owned(), json!({"jwt_cache_size": 1000}));
-        }
-    }
-    http_filter(
-        "jwt_authn",
-        "jwt_authn.v3.JwtAuthentication",
-        json!({
-            "providers": {"corp": provider},
-            "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "corp"}}],
-        }),
-    )
-}
-
-fn rbac() -> Value {
-    let scope = json!({"metadata": {
-        "filter": "envoy.filters.http.jwt_authn",
-        "path": [{"key": "claims"}, {"key": "scope"}],
-        "value": {"string_match": {"contains": "read_orders"}},
-    }});
-    http_filter(
-        "rbac",
-        "rbac.v3.RBAC",
-        json!({"rules": {
-            "action": "ALLOW",
-            "policies": {"orders": {"permissions": [{"any": true}], "principals": [scope]}},
-        }}),
-    )
-}
-
-fn local_ratelimit(native: Native) -> Value {
-    let always = json!({"default_value": {"numerator": 100, "denominator": "HUNDRED"}});
-    let mut config = json!({
-        "stat_prefix": "per_client",
-        "token_bucket": {"max_tokens": 1_000_000, "tokens_per_fill": 1_000_000, "fill_interval": "1s"},
-        "filter_enabled": always,
-        "filter_enforced": always,
-    });
-    if let Some(config) = config.as_object_mut().filter(|_| native == Native::Full) {
-        config.insert("enable_x_ratelimit_headers".to_owned(), json!("DRAFT_VERSION_03"));
-    }
-    http_filter("local_ratelimit", "local_ratelimit.v3.LocalRateLimit", config)
 }

@@ -4,6 +4,7 @@
 mod chains;
 mod cpu;
 mod load;
+mod native;
 mod report;
 
 use std::io::Write;
