@@ -4,7 +4,9 @@ use portcullis_tests::keys::{SigningKey, jwks};
 use portcullis_tests::mint::{AUDIENCE, ISSUER};
 use serde_json::{Value, json};
 
-use crate::chains::http_filter;
+use crate::authority;
+use crate::chains::{api_key, http_filter};
+use crate::load::API_KEY_HEADER;
 
 /// How much the native chain does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,4 +80,32 @@ pub fn local_ratelimit(native: Native) -> Value {
         config.insert("enable_x_ratelimit_headers".to_owned(), json!("DRAFT_VERSION_03"));
     }
     http_filter("local_ratelimit", "local_ratelimit.v3.LocalRateLimit", config)
+}
+
+/// `ext_authz` over HTTP: it asks `cluster` about each request and takes over the header that says who calls.
+pub fn ext_authz(cluster: &str) -> Value {
+    let user = json!({"patterns": [{"exact": authority::USER_HEADER}]});
+    http_filter(
+        "ext_authz",
+        "ext_authz.v3.ExtAuthz",
+        json!({"http_service": {
+            "server_uri": {"uri": "http://127.0.0.1", "cluster": cluster, "timeout": "2s"},
+            "authorization_response": {"allowed_upstream_headers": user},
+        }}),
+    )
+}
+
+/// `api_key_auth` with so many keys; it says who calls.
+pub fn api_key_auth(count: usize) -> Value {
+    let credential = |number| json!({"key": api_key(number), "client": format!("client-{number}")});
+    let credentials: Vec<Value> = (0..count).map(credential).collect();
+    http_filter(
+        "api_key_auth",
+        "api_key_auth.v3.ApiKeyAuth",
+        json!({
+            "credentials": credentials,
+            "key_sources": [{"header": API_KEY_HEADER}],
+            "forwarding": {"header": authority::USER_HEADER},
+        }),
+    )
 }
