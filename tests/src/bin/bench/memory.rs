@@ -129,10 +129,10 @@ fn linear(maps: &str) -> i64 {
     const RESERVED: u64 = 4 << 30;
     let areas: Vec<(u64, u64, bool)> = maps.lines().filter_map(area).collect();
     let pairs = areas.windows(2).filter_map(|pair| <&[(u64, u64, bool); 2]>::try_from(pair).ok());
-    let memories = pairs.filter_map(|&[(start, end, open), (next, last, next_open)]| {
-        (open && !next_open && end == next && last.saturating_sub(start) > RESERVED).then(|| end.saturating_sub(start))
+    let memories = pairs.filter(|&&[(_, end, open), (next, last, next_open)]| {
+        open && !next_open && end == next && last.saturating_sub(next) > RESERVED
     });
-    i64::try_from(memories.sum::<u64>()).unwrap_or(i64::MAX)
+    i64::try_from(memories.map(|&[(start, end, _), _]| end.saturating_sub(start)).sum::<u64>()).unwrap_or(i64::MAX)
 }
 
 /// Start, end, and whether it may be read.
