@@ -2,9 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use portcullis_tests::keys::{Algorithm, SigningKey, jwks};
+use portcullis_tests::keys::{Algorithm, SigningKey, base64url, jwks};
 use portcullis_tests::mint::{AUDIENCE, ISSUER};
-use serde_json::{Value, json};
+use ring::digest;
+use serde_json::{Map, Value, json};
+
+use crate::authority;
+use crate::load::API_KEY_HEADER;
+use crate::native::{Native, api_key_auth, ext_authz, jwt_authn, local_ratelimit, rbac};
+
+/// The cluster that is asked about opaque tokens.
+const AUTHORITY: &str = "authority";
 
 /// What stands in front of the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +29,24 @@ pub enum Chain {
     NativeSilent(Algorithm),
     /// `jwt_authn` alone, without its cache.
     NativeJwt(Algorithm),
+    /// The filter, with a provider whose tokens it has to ask about.
+    PortcullisOpaque,
+    /// `ext_authz` over HTTP, which asks about every request.
+    NativeAsking,
+    /// The filter, with so many API keys.
+    PortcullisApiKeys(usize),
+    /// `api_key_auth`, with so many keys.
+    NativeApiKeys(usize),
+}
+
+impl Chain {
+    /// Whether the filter is in it.
+    fn has_filter(self) -> bool {
+        matches!(
+            self,
+            Self::Portcullis(_) | Self::PortcullisJwt(_) | Self::PortcullisOpaque | Self::PortcullisApiKeys(_)
+        )
+    }
 }
 
 /// Which tokens the requests carry.
@@ -32,6 +58,10 @@ pub enum Tokens {
     Repeated(Algorithm),
     /// A new one each time.
     Fresh(Algorithm),
+    /// One that only its issuer can read, sent again and again.
+    Opaque,
+    /// API keys: one of so many after the other.
+    ApiKeys(usize),
 }
 
 /// One line of the table.
@@ -53,18 +83,23 @@ pub struct Row {
 
 const ES: Algorithm = Algorithm::Es256;
 const RS: Algorithm = Algorithm::Rs256;
+/// Numbers of API keys that are compared.
+const FEW: usize = 10;
+const MANY: usize = 10_000;
 
 /// The table. The first rows are what the others are measured against: the same requests through the empty chain.
 pub const ROWS: &[Row] = &[
     row("empty chain: without a token", Chain::Empty, Tokens::None, 200, None),
     row("empty chain: with an ES256 token", Chain::Empty, Tokens::Repeated(ES), 200, None),
     row("empty chain: with an RS256 token", Chain::Empty, Tokens::Repeated(RS), 200, None),
+    row("empty chain: with an opaque token", Chain::Empty, Tokens::Opaque, 200, None),
+    row("empty chain: with an API key", Chain::Empty, Tokens::ApiKeys(MANY), 200, None),
     row(
         "portcullis: repeated token, scope, limit, identity headers",
         Chain::Portcullis(ES),
         Tokens::Repeated(ES),
         200,
-        Some(4),
+        Some(6),
     ),
     row("native: jwt_authn with cache, rbac, local_ratelimit", Chain::Native(ES), Tokens::Repeated(ES), 200, None),
     row("native: the same, without headers set", Chain::NativeSilent(ES), Tokens::Repeated(ES), 200, None),
@@ -73,7 +108,7 @@ pub const ROWS: &[Row] = &[
         Chain::PortcullisJwt(RS),
         Tokens::Fresh(RS),
         200,
-        Some(7),
+        Some(9),
     ),
     row("native: jwt_authn alone, a new RS256 token each time", Chain::NativeJwt(RS), Tokens::Fresh(RS), 200, None),
     row(
@@ -81,11 +116,17 @@ pub const ROWS: &[Row] = &[
         Chain::PortcullisJwt(ES),
         Tokens::Fresh(ES),
         200,
-        Some(9),
+        Some(11),
     ),
     row("native: jwt_authn alone, a new ES256 token each time", Chain::NativeJwt(ES), Tokens::Fresh(ES), 200, None),
-    row("portcullis: 401 without a token, with its audit line", Chain::Portcullis(ES), Tokens::None, 401, Some(11)),
+    row("portcullis: 401 without a token, with its audit line", Chain::Portcullis(ES), Tokens::None, 401, Some(13)),
     row("native: 401 without a token", Chain::Native(ES), Tokens::None, 401, None),
+    row("portcullis: an opaque token, introspected and cached", Chain::PortcullisOpaque, Tokens::Opaque, 200, Some(15)),
+    row("native: ext_authz over HTTP, asked each time", Chain::NativeAsking, Tokens::Opaque, 200, None),
+    row("portcullis: an API key among 10,000", Chain::PortcullisApiKeys(MANY), Tokens::ApiKeys(MANY), 200, Some(17)),
+    row("native: api_key_auth with 10,000 keys", Chain::NativeApiKeys(MANY), Tokens::ApiKeys(MANY), 200, None),
+    row("portcullis: an API key among 10", Chain::PortcullisApiKeys(FEW), Tokens::ApiKeys(FEW), 200, Some(19)),
+    row("native: api_key_auth with 10 keys", Chain::NativeApiKeys(FEW), Tokens::ApiKeys(FEW), 200, None),
     Row {
         path: "/public/status",
         ..row("portcullis: a public rule, no checks", Chain::Portcullis(ES), Tokens::None, 200, None)
@@ -103,6 +144,8 @@ impl Row {
             Tokens::None => 0,
             Tokens::Repeated(RS) | Tokens::Fresh(RS) => 2,
             Tokens::Repeated(_) | Tokens::Fresh(_) => 1,
+            Tokens::Opaque => 3,
+            Tokens::ApiKeys(_) => 4,
         }
     }
 }
@@ -152,7 +195,7 @@ impl Lane {
                 || ROWS.iter().any(|other| other.beside == Some(index) && named(other))
             {
                 lanes.push(Self { index, row, module: module.to_owned(), is_before: false });
-                if let (Some(before), Chain::Portcullis(_) | Chain::PortcullisJwt(_)) = (before, row.chain) {
+                if let Some(before) = before.filter(|_| row.chain.has_filter()) {
                     lanes.push(Self { index, row, module: before.to_owned(), is_before: true });
                 }
             }
@@ -166,28 +209,26 @@ impl Lane {
     }
 }
 
-/// An Envoy configuration with a listener for each lane.
-pub fn envoy(lanes: &[Lane], keys: &Keys) -> Value {
-    let listeners: Vec<Value> = lanes.iter().map(|lane| listener(lane, keys)).collect();
-    json!({"admin": {"address": address()}, "static_resources": {"listeners": listeners}})
+/// An Envoy configuration with a listener for each lane; who is asked about opaque tokens listens on `authority`.
+pub fn envoy(lanes: &[Lane], keys: &Keys, authority: u16) -> Value {
+    let listeners: Vec<Value> = lanes.iter().map(|lane| listener(&lane.listener(), filters(lane, keys))).collect();
+    json!({
+        "admin": {"address": address(0)},
+        "static_resources": {"listeners": listeners, "clusters": [cluster(AUTHORITY, authority)]},
+    })
 }
 
-fn listener(lane: &Lane, keys: &Keys) -> Value {
-    let name = lane.listener();
-    let mut filters = match lane.row.chain {
+fn filters(lane: &Lane, keys: &Keys) -> Vec<Value> {
+    let filter = |configuration: Value| vec![portcullis(&lane.listener(), &lane.module, &configuration)];
+    match lane.row.chain {
         Chain::Empty => vec![],
         Chain::Portcullis(algorithm) => {
-            vec![portcullis(
-                &name,
-                &lane.module,
-                keys.of(algorithm),
-                json!({"x-user": "sub", "x-scopes": "scope"}),
-                "orders",
-            )]
+            let headers = json!({"x-user": "sub", "x-scopes": "scope"});
+            filter(configuration(jwt(keys.of(algorithm), headers), "orders"))
         }
-        Chain::PortcullisJwt(algorithm) => {
-            vec![portcullis(&name, &lane.module, keys.of(algorithm), json!({}), "token")]
-        }
+        Chain::PortcullisJwt(algorithm) => filter(configuration(jwt(keys.of(algorithm), json!({})), "token")),
+        Chain::PortcullisOpaque => filter(configuration(opaque(), "token")),
+        Chain::PortcullisApiKeys(count) => filter(configuration(api_keys(count), "token")),
         Chain::Native(algorithm) => {
             vec![jwt_authn(keys.of(algorithm), Native::Full), rbac(), local_ratelimit(Native::Full)]
         }
@@ -195,7 +236,13 @@ fn listener(lane: &Lane, keys: &Keys) -> Value {
             vec![jwt_authn(keys.of(algorithm), Native::Silent), rbac(), local_ratelimit(Native::Silent)]
         }
         Chain::NativeJwt(algorithm) => vec![jwt_authn(keys.of(algorithm), Native::Uncached)],
-    };
+        Chain::NativeAsking => vec![ext_authz(AUTHORITY)],
+        Chain::NativeApiKeys(count) => vec![api_key_auth(count)],
+    }
+}
+
+/// A listener on any free port, with these filters before the router.
+pub fn listener(name: &str, mut filters: Vec<Value>) -> Value {
     filters.push(http_filter("router", "router.v3.Router", json!({})));
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -207,14 +254,26 @@ fn listener(lane: &Lane, keys: &Keys) -> Value {
         ]}]},
     });
     let manager = json!({"name": "envoy.filters.network.http_connection_manager", "typed_config": manager});
-    json!({"name": name, "address": address(), "filter_chains": [{"filters": [manager]}]})
+    json!({"name": name, "address": address(0), "filter_chains": [{"filters": [manager]}]})
 }
 
-fn address() -> Value {
-    json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}})
+/// A port on 127.0.0.1; 0 for any free one.
+pub fn address(port: u16) -> Value {
+    json!({"socket_address": {"address": "127.0.0.1", "port_value": port}})
 }
 
-fn http_filter(name: &str, message: &str, mut config: Value) -> Value {
+fn cluster(name: &str, port: u16) -> Value {
+    json!({
+        "name": name,
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(port)}}]}],
+        },
+    })
+}
+
+/// An HTTP filter of Envoy's, by the last part of its name.
+pub fn http_filter(name: &str, message: &str, mut config: Value) -> Value {
     if let Some(config) = config.as_object_mut() {
         config
             .insert("@type".to_owned(), json!(format!("type.googleapis.com/envoy.extensions.filters.http.{message}")));
@@ -222,27 +281,72 @@ fn http_filter(name: &str, message: &str, mut config: Value) -> Value {
     json!({"name": format!("envoy.filters.http.{name}"), "typed_config": config})
 }
 
+/// A provider of JSON Web Tokens of one key.
+pub fn jwt(key: &SigningKey, headers: Value) -> Value {
+    json!({
+        "issuer": ISSUER,
+        "audiences": [AUDIENCE],
+        "algorithms": [key.algorithm().name()],
+        "jwks": {"inline": jwks([key])},
+        "forward": {"token": "keep", "headers": headers},
+    })
+}
+
+fn opaque() -> Value {
+    json!({
+        "introspection": {
+            "cluster": AUTHORITY,
+            "path": authority::INTROSPECTION_PATH,
+            "client_id": "gateway",
+            "client_secret": {"inline": "the gateway's own secret"},
+            "cache": "1h",
+        },
+        "forward": {"token": "keep", "headers": {"x-user": "sub"}},
+    })
+}
+
+fn api_keys(count: usize) -> Value {
+    let client = |number| {
+        let hash = digest::digest(&digest::SHA256, api_key(number).as_bytes());
+        let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        (format!("client-{number}"), json!({"sha256": hash}))
+    };
+    let clients: Map<String, Value> = (0..count).map(client).collect();
+    json!({
+        "api_keys": {"header": API_KEY_HEADER, "clients": clients},
+        "forward": {"token": "keep", "headers": {"x-user": "sub"}},
+    })
+}
+
+/// The API key of a client.
+pub fn api_key(number: usize) -> String {
+    let hash = digest::digest(&digest::SHA256, &number.to_be_bytes());
+    format!("ak_{}", base64url(hash.as_ref()))
+}
+
+/// A configuration with one provider, whose rule for orders uses `policy`.
+pub fn configuration(provider: Value, policy: &str) -> Value {
+    json!({
+        "version": 1,
+        "providers": {"corp": provider},
+        "limits": {"per_client": {"key": {"first_of": ["principal", "ip"]}, "rate": "1000000/s", "burst": 1_000_000}},
+        "policies": {
+            "token": {"require": {"any": ["corp"]}},
+            "orders": {
+                "require": {"any": ["corp"]},
+                "limits": ["per_client"],
+                "scopes": {"all": ["read_orders"]},
+            },
+        },
+        "rules": [
+            {"match": {"path": "/public/**"}, "allow": "public"},
+            {"match": {"path": "/orders/**", "methods": ["GET", "HEAD"]}, "use": policy},
+        ],
+    })
+}
+
 /// The filter, in a VM of its own for each row: no row finds what another one left in the caches.
-fn portcullis(vm: &str, module: &Path, key: &SigningKey, headers: Value, policy: &str) -> Value {
-    let configuration = json!({
-            "version": 1,
-            "providers": {"corp": {
-                "issuer": ISSUER,
-                "audiences": [AUDIENCE],
-                "algorithms": [key.algorithm().name()],
-                "jwks": {"inline": jwks([key])},
-                "forward": {"token": "keep", "headers": headers},
-            }},
-            "limits": {"per_client": {"key": {"first_of": ["principal", "ip"]}, "rate": "1000000/s", "burst": 1_000_000}},
-            "policies": {
-    "token": {"require": {"any": ["corp"]}},
-    "orders": {"require": {"any": ["corp"]}, "limits": ["per_client"], "scopes": {"all": ["read_orders"]}},
-    },
-            "rules": [
-                {"match": {"path": "/public/**"}, "allow": "public"},
-                {"match": {"path": "/orders/**", "methods": ["GET", "HEAD"]}, "use": policy},
-            ],
-        });
+pub fn portcullis(vm: &str, module: &Path, configuration: &Value) -> Value {
     http_filter(
         "wasm",
         "wasm.v3.Wasm",
@@ -262,75 +366,4 @@ fn portcullis(vm: &str, module: &Path, key: &SigningKey, headers: Value, policy:
             },
         }}),
     )
-}
-
-/// How much the native chain does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Native {
-    /// Everything that the filter does.
-    Full,
-    /// The same decision, without headers set.
-    Silent,
-    /// The token alone, without the cache.
-    Uncached,
-}
-
-fn jwt_authn(key: &SigningKey, native: Native) -> Value {
-    let mut provider = json!({
-        "issuer": ISSUER,
-        "audiences": [AUDIENCE],
-        "local_jwks": {"inline_string": jwks([key]).to_string()},
-        "forward": true,
-        "payload_in_metadata": "claims",
-    });
-    if let Some(provider) = provider.as_object_mut() {
-        if native == Native::Full {
-            let headers = json!([
-                {"header_name": "x-user", "claim_name": "sub"},
-                {"header_name": "x-scopes", "claim_name": "scope"},
-            ]);
-            provider.insert("claim_to_headers".to_owned(), headers);
-        }
-        if native != Native::Uncached {
-            provider.insert("jwt_cache_config".to_owned(), json!({"jwt_cache_size": 1000}));
-        }
-    }
-    http_filter(
-        "jwt_authn",
-        "jwt_authn.v3.JwtAuthentication",
-        json!({
-            "providers": {"corp": provider},
-            "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "corp"}}],
-        }),
-    )
-}
-
-fn rbac() -> Value {
-    let scope = json!({"metadata": {
-        "filter": "envoy.filters.http.jwt_authn",
-        "path": [{"key": "claims"}, {"key": "scope"}],
-        "value": {"string_match": {"contains": "read_orders"}},
-    }});
-    http_filter(
-        "rbac",
-        "rbac.v3.RBAC",
-        json!({"rules": {
-            "action": "ALLOW",
-            "policies": {"orders": {"permissions": [{"any": true}], "principals": [scope]}},
-        }}),
-    )
-}
-
-fn local_ratelimit(native: Native) -> Value {
-    let always = json!({"default_value": {"numerator": 100, "denominator": "HUNDRED"}});
-    let mut config = json!({
-        "stat_prefix": "per_client",
-        "token_bucket": {"max_tokens": 1_000_000, "tokens_per_fill": 1_000_000, "fill_interval": "1s"},
-        "filter_enabled": always,
-        "filter_enforced": always,
-    });
-    if let Some(config) = config.as_object_mut().filter(|_| native == Native::Full) {
-        config.insert("enable_x_ratelimit_headers".to_owned(), json!("DRAFT_VERSION_03"));
-    }
-    http_filter("local_ratelimit", "local_ratelimit.v3.LocalRateLimit", config)
 }

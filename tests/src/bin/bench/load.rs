@@ -9,6 +9,12 @@ use anyhow::{Context, Result, bail, ensure};
 /// How many connections there are.
 pub const CONNECTIONS: usize = 8;
 
+/// The header that carries an API key.
+pub const API_KEY_HEADER: &str = "x-api-key";
+
+const API_KEY: &str = "x-api-key: ";
+const BEARER: &str = "authorization: Bearer ";
+
 /// How a request presents itself.
 #[derive(Debug, Clone, Copy)]
 pub enum Bearer<'a> {
@@ -18,6 +24,13 @@ pub enum Bearer<'a> {
     Same(&'a str),
     /// With these tokens, each once; there must be as many as requests.
     Each(&'a [String]),
+    /// With these API keys in turn, from the one at `start` on.
+    ApiKeys {
+        /// The keys.
+        keys: &'a [String],
+        /// The first one's place.
+        start: usize,
+    },
 }
 
 /// Connections to one listener.
@@ -64,7 +77,7 @@ impl Load {
                 connection.take(status)?;
             }
             if number < count {
-                write_request(&mut self.request, self.path, token(bearer, number)?);
+                write_request(&mut self.request, self.path, credential(bearer, number)?);
                 connection.stream.write_all(&self.request)?;
             }
         }
@@ -72,14 +85,20 @@ impl Load {
     }
 }
 
-fn token(bearer: Bearer<'_>, number: usize) -> Result<Option<&str>> {
+/// What stands before the credential in its header's line, and the credential.
+fn credential(bearer: Bearer<'_>, number: usize) -> Result<Option<(&str, &str)>> {
+    let token = |token| Some((BEARER, token));
     match bearer {
         Bearer::None => Ok(None),
-        Bearer::Same(token) => Ok(Some(token)),
-        Bearer::Each(tokens) => tokens
-            .get(number)
-            .map(|token| Some(token.as_str()))
-            .context("there are too few tokens for so many requests"),
+        Bearer::Same(same) => Ok(token(same)),
+        Bearer::Each(tokens) => {
+            let one = tokens.get(number).context("there are too few tokens for so many requests")?;
+            Ok(token(one))
+        }
+        Bearer::ApiKeys { keys, start } => {
+            let key = start.saturating_add(number).checked_rem(keys.len()).and_then(|place| keys.get(place));
+            Ok(Some((API_KEY, key.context("there are no API keys")?)))
+        }
     }
 }
 
@@ -120,13 +139,13 @@ fn whole_length(received: &[u8]) -> Option<usize> {
 }
 
 /// A request as a browser's application sends it: with a token 13 headers and about 1.1 KB, pseudo-headers aside.
-fn write_request(out: &mut Vec<u8>, path: &str, token: Option<&str>) {
+fn write_request(out: &mut Vec<u8>, path: &str, credential: Option<(&str, &str)>) {
     out.clear();
     for part in ["GET ", path, " HTTP/1.1\r\n", OTHER_HEADERS] {
         out.extend_from_slice(part.as_bytes());
     }
-    if let Some(token) = token {
-        for part in ["authorization: Bearer ", token, "\r\n"] {
+    if let Some((start, credential)) = credential {
+        for part in [start, credential, "\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
     }

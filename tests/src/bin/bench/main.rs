@@ -1,9 +1,12 @@
 //! What the filter costs beside Envoy's own chain. `scripts/bench` builds and starts it.
 #![forbid(unsafe_code)]
 
+mod authority;
 mod chains;
 mod cpu;
 mod load;
+mod memory;
+mod native;
 mod report;
 
 use std::io::Write;
@@ -48,7 +51,7 @@ struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 800, value_parser = clap::value_parser!(u32).range(1..))]
     requests: u32,
 
-    /// Only rows whose name contains this, and what they are compared with
+    /// Only rows whose name contains this, and what they are compared with; "memory" for that part
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
 
@@ -75,9 +78,10 @@ fn run(arguments: &Arguments) -> Result<()> {
     let lanes = Lane::chosen(&arguments.only, &module, before.as_deref());
     let keys = Keys::generate();
     let minted = Minted::new(&keys, rounds.saturating_add(WARM_UP).saturating_mul(requests), &lanes);
+    let authority = authority::start()?;
     let dir = WorkDir::create("bench")?;
     let options = Options { workers: 1, ..Options::default() };
-    let envoy = Envoy::start(&chains::envoy(&lanes, &keys), dir.path(), &options)?;
+    let envoy = Envoy::start(&chains::envoy(&lanes, &keys, authority.port()), dir.path(), &options)?;
     let mut bench = Bench { meter: Meter::of(envoy.process_id())?, loads: Vec::new(), minted, requests };
     for lane in &lanes {
         bench.loads.push(Load::open(envoy.listener_port(&lane.listener())?, lane.row.path)?);
@@ -88,6 +92,12 @@ fn run(arguments: &Arguments) -> Result<()> {
         if number >= WARM_UP {
             report.push(round);
         }
+    }
+    // Its memory would be measured beside that of all these chains.
+    drop(bench);
+    envoy.stop()?;
+    if "memory".contains(&arguments.only) {
+        report.set_memory(memory::measure(&module, &keys.es)?);
     }
     let mut out = std::io::stdout();
     if arguments.json { report.json(&mut out) } else { report.table(&mut out) }
@@ -128,6 +138,8 @@ struct Minted {
     repeated_rs: String,
     fresh_es: Vec<String>,
     fresh_rs: Vec<String>,
+    opaque: String,
+    api_keys: Vec<String>,
 }
 
 impl Minted {
@@ -138,7 +150,11 @@ impl Minted {
             let count = if wanted(tokens) { count } else { 0 };
             (0..count).map(|number| token(key, number)).collect()
         };
+        let most_keys =
+            lanes.iter().map(|lane| if let Tokens::ApiKeys(count) = lane.row.tokens { count } else { 0 }).max();
         Self {
+            opaque: "mF_9.B5f-4.1JqM-2YotnFZFEjr1zCsicMWpAA0f6kQ".to_owned(),
+            api_keys: (0..most_keys.unwrap_or(0)).map(chains::api_key).collect(),
             repeated_es: token(&keys.es, 0),
             repeated_rs: token(&keys.rs, 0),
             fresh_es: some(&keys.es, Tokens::Fresh(Algorithm::Es256)),
@@ -155,13 +171,15 @@ impl Minted {
             Tokens::Repeated(Algorithm::Rs256) => Bearer::Same(&self.repeated_rs),
             Tokens::Repeated(_) => Bearer::Same(&self.repeated_es),
             Tokens::Fresh(Algorithm::Rs256) => Bearer::Each(self.fresh_rs.get(range).unwrap_or_default()),
+            Tokens::Opaque => Bearer::Same(&self.opaque),
+            Tokens::ApiKeys(count) => Bearer::ApiKeys { keys: self.api_keys.get(..count).unwrap_or_default(), start },
             Tokens::Fresh(_) => Bearer::Each(self.fresh_es.get(range).unwrap_or_default()),
         }
     }
 }
 
 /// A token such as an identity provider issues: eleven claims.
-fn token(key: &SigningKey, number: usize) -> String {
+pub(crate) fn token(key: &SigningKey, number: usize) -> String {
     Token::of("4f1c9b52-8f0e-4f0b-9a37-2d6f1c0a7e55")
         .claim("jti", json!(format!("{number:032x}")))
         .claim("azp", json!("web-shop"))

@@ -10,6 +10,7 @@ use ring::digest;
 use serde_json::{Map, Value, json};
 
 use crate::chains::{Chain, Lane};
+use crate::memory::{self, Growth, Memory};
 
 /// The CPU time of each lane's requests, round by round.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub struct Report {
     requests: usize,
     /// Microseconds per request, one for each lane.
     rounds: Vec<Vec<f64>>,
+    memory: Option<Memory>,
 }
 
 /// What a lane adds to the empty chain with the same requests, over all rounds.
@@ -31,7 +33,7 @@ struct Added {
 impl Report {
     /// A report on `lanes`, without a round yet; each has so many `requests` in a round.
     pub fn new(lanes: Vec<Lane>, requests: usize) -> Self {
-        Self { lanes, requests, rounds: Vec::new() }
+        Self { lanes, requests, rounds: Vec::new(), memory: None }
     }
 
     /// What is measured.
@@ -42,6 +44,11 @@ impl Report {
     /// Adds one round: the microseconds per request of each lane.
     pub fn push(&mut self, round: Vec<f64>) {
         self.rounds.push(round);
+    }
+
+    /// Adds what verified tokens take.
+    pub fn set_memory(&mut self, memory: Memory) {
+        self.memory = Some(memory);
     }
 
     /// Prints the table.
@@ -74,6 +81,10 @@ impl Report {
             writeln!(out, "{name:<60} {median:>7.1}   {spread:<15} {ratio:>6} {before:>8}")?;
         }
         writeln!(out, "\nratio: to the native row below; under 1 the filter is the cheaper one.")?;
+        if let Some(memory) = &self.memory {
+            writeln!(out)?;
+            print_memory(out, memory)?;
+        }
         Ok(())
     }
 
@@ -99,6 +110,7 @@ impl Report {
             "rounds": self.rounds.len(),
             "requests": self.requests,
             "rows": rows.collect::<Vec<_>>(),
+            "memory": self.memory.as_ref().map(memory_json),
         });
         Ok(writeln!(out, "{report:#}")?)
     }
@@ -155,4 +167,40 @@ fn fingerprint(module: &Path) -> Result<String> {
     let hash = digest::digest(&digest::SHA256, &bytes);
     let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("{} bytes, sha256 {hash}", bytes.len()))
+}
+
+fn print_memory(out: &mut dyn Write, memory: &Memory) -> Result<()> {
+    let (tokens, cache) = (memory::TOKENS, memory::DEFAULT_CACHE);
+    writeln!(
+        out,
+        "Memory: growth of an Envoy with one worker by {tokens} distinct ES256 tokens of {} bytes, in MiB.\n",
+        memory.token
+    )?;
+    writeln!(out, "{:<60} {:>8} {:>14}", "", "resident", "linear memory")?;
+    for (name, Growth { resident, linear }) in [
+        ("all of them in the cache", memory.cached),
+        ("token_cache: 0, for comparison", memory.uncached),
+        (&format!("token_cache: {cache} (the default)"), memory.bounded),
+    ] {
+        writeln!(out, "{name:<60} {:>8.1} {:>14.1}", mebibytes(resident), mebibytes(linear))?;
+    }
+    let held = memory.held;
+    writeln!(out, "\nA full token_cache of {cache} holds {held} to {} such tokens.", held.saturating_mul(2))?;
+    Ok(())
+}
+
+fn mebibytes(bytes: i64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+fn memory_json(memory: &Memory) -> Value {
+    let growth = |growth: Growth| json!({"resident": growth.resident, "linear": growth.linear});
+    json!({
+        "tokens": memory::TOKENS,
+        "token_bytes": memory.token,
+        "cached": growth(memory.cached),
+        "uncached": growth(memory.uncached),
+        "default_cache": growth(memory.bounded),
+        "default_cache_tokens": [memory.held, memory.held.saturating_mul(2)],
+    })
 }
