@@ -76,7 +76,7 @@ const ERRORS: &[Mistake] = &[
     error("cluster: idp, path: /jwks.json,", "cluster: idp,", "jwks: {cluster", "corp.jwks", "needs a `path`"),
     error("cluster: idp, path: /jwks.json, refresh: 5m", "refresh: 5m", "jwks: {", "corp.jwks", "names no key set"),
     error("refresh: 5m", "refresh: 5", "refresh: 5,", "jwks.refresh", "write `30s`"),
-    error("refresh: 5m", "authority: a/b", "providers:", "providers", "authority is not host"),
+    error("refresh: 5m", "authority: a/b", "authority: a/b", "corp.jwks.authority", "is not host"),
     error("keep_stale: 1h", "keep_stale: 1 hour", "1 hour", "jwks.keep_stale", "is not a duration"),
     error("leeway: 30s", "leeway: 6m", "leeway: 6m", "claims.leeway", "maximum of 5m"),
     error("{require: [sub],", "{requires: [sub],", "requires:", "claims.requires", "did you mean \"require\"?"),
