@@ -64,6 +64,11 @@ impl Problems {
         self.add_with_hint(path, format!("no {kind} {name:?}"), hint);
     }
 
+    /// Adds problems that were found elsewhere.
+    pub fn extend(&mut self, further: impl IntoIterator<Item = Problem>) {
+        self.0.extend(further);
+    }
+
     /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -17,8 +17,8 @@ use crate::scopes::Scopes;
 use crate::strict_json;
 
 use super::provider::Surroundings;
-use super::services;
 use super::{Binding, Environment, HeaderRules, Limit, Policy, Provider, Required, Rule, Who};
+use super::{salvage, services};
 
 /// How deeply a configuration may nest.
 const MAX_DEPTH: usize = 32;
@@ -51,7 +51,18 @@ pub fn from_bytes(bytes: &[u8], environment: Environment<'_>) -> Result<Policy, 
 pub fn from_value(document: &Value, environment: Environment<'_>) -> Result<Policy, Problems> {
     let mut problems = Problems::default();
     let config = Config::read(&Node::root(document), &mut problems);
-    let policy = config.and_then(|config| Compiler::new(&config, &mut problems).compile(environment));
+    let policy = match config {
+        Some(config) => Compiler::new(&config, &mut problems).compile(environment),
+        None => {
+            if let Some(config) = salvage::readable_part(document, &problems) {
+                let mut found = Problems::default();
+                Compiler::new(&config, &mut found).compile(environment);
+                let further: Vec<_> = salvage::further(document, &problems, &found).cloned().collect();
+                problems.extend(further);
+            }
+            None
+        }
+    };
     match policy {
         Some(policy) if problems.is_empty() => Ok(policy),
         _ => Err(problems),

@@ -5,6 +5,7 @@ mod compile_match;
 mod limit;
 mod provider;
 mod rule;
+mod salvage;
 mod services;
 
 use std::collections::HashMap;
