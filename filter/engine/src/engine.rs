@@ -206,6 +206,7 @@ impl Engine {
 
     /// The worker starts. Gives when the first tick is wanted.
     pub fn on_start(&mut self, store: &dyn SharedStore, now: UnixNanos) -> Duration {
+        self.counters.add(CounterId::Configuration("accepted"));
         self.limiter = Limiter::new(&self.policy.limits, store, self.seed.half());
         self.open_proofs(store, now);
         let lists = self.revocations.on_start(now, store);
