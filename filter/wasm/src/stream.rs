@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use portcullis_engine::answer::{Answer, LocalAnswer};
+use portcullis_engine::responses::Dress;
 use portcullis_engine::{HeaderChange, Passage, RequestId, Step};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
@@ -30,16 +31,23 @@ pub struct Stream {
     id: RequestId,
     shell: Option<Rc<Shell>>,
     stage: Stage,
-    response: Vec<HeaderChange>,
+    response: Response,
     /// How much of the body was there at the last callback.
     body_size: usize,
+}
+
+/// What the response of a request that passed is to be like.
+#[derive(Debug, Default)]
+pub struct Response {
+    changes: Vec<HeaderChange>,
+    dress: Option<Dress>,
 }
 
 /// How a held request was decided by the root context, for its stream to find.
 #[derive(Debug)]
 pub enum Verdict {
     /// It goes on; its response is changed so.
-    Passed(Vec<HeaderChange>),
+    Passed(Response),
     /// It was answered.
     Refused,
 }
@@ -47,7 +55,7 @@ pub enum Verdict {
 impl Stream {
     /// A request that just began. Without a shell there is no configuration, and everything is refused.
     pub fn new(id: u32, shell: Option<Rc<Shell>>) -> Self {
-        Self { id: RequestId(id.into()), shell, stage: Stage::Fresh, response: Vec::new(), body_size: 0 }
+        Self { id: RequestId(id.into()), shell, stage: Stage::Fresh, response: Response::default(), body_size: 0 }
     }
 
     /// Where the request stands now: the root context may have decided a held one meanwhile.
@@ -89,7 +97,7 @@ impl Stream {
         let (stage, action) = match step {
             Step::Continue(passage) => {
                 let action = go_on(&passage);
-                self.response = passage.response;
+                self.response = Response { changes: passage.response, dress: passage.dress };
                 (if action == Action::Continue { Stage::Passed } else { Stage::Refused }, action)
             }
             Step::Hold => (Stage::Held, Action::Pause),
@@ -161,7 +169,10 @@ impl HttpContext for Stream {
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         self.stage();
-        for change in &self.response {
+        // The map is read only where what is to be done depends on it, and before it is changed.
+        let dress = self.response.dress.as_ref();
+        let dressed = dress.map(|dress| dress.changes(host::header_map(Map::Response).unwrap_or_default()));
+        for change in self.response.changes.iter().chain(dressed.iter().flatten()) {
             apply(Map::Response, change);
         }
         Action::Continue
@@ -203,7 +214,7 @@ pub fn decide_held(step: Step) -> Option<Verdict> {
         Step::Continue(passage) => match go_on(&passage) {
             Action::Continue => {
                 host::continue_request();
-                Some(Verdict::Passed(passage.response))
+                Some(Verdict::Passed(Response { changes: passage.response, dress: passage.dress }))
             }
             _ => Some(Verdict::Refused),
         },
@@ -230,12 +241,14 @@ fn answer_locally(answer: &LocalAnswer) {
 
 /// The answer when the gateway itself fails.
 fn refuse_inside() {
-    host::send_local_response(500, "portcullis_internal", &[], "");
+    const NO_HEADERS: &[(&str, String)] = &[];
+    host::send_local_response(500, "portcullis_internal", NO_HEADERS, "");
 }
 
 fn apply(map: Map, change: &HeaderChange) -> bool {
     match change {
         HeaderChange::Remove(name) => host::remove_header(map, name),
         HeaderChange::Set(name, value) => host::set_header(map, name, value),
+        HeaderChange::Add(name, value) => host::add_header(map, name, value),
     }
 }

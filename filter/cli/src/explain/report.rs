@@ -260,6 +260,7 @@ fn changes(changes: &[HeaderChange]) -> Vec<String> {
     let line = |change: &HeaderChange| match change {
         HeaderChange::Remove(name) => format!("removed {name}"),
         HeaderChange::Set(name, value) => format!("set {name}: {}", String::from_utf8_lossy(value)),
+        HeaderChange::Add(name, value) => format!("added {name}: {}", String::from_utf8_lossy(value)),
     };
     changes.iter().map(line).collect()
 }
