@@ -86,13 +86,13 @@ pub fn run_monitored(case: &Case) -> Result<Vec<Failure>> {
             // What the gateway itself serves is refused in monitor mode too.
             (Wanted::Deny { reason, .. }, End::Answered { .. })
                 if seen.reason().as_ref() == Some(reason) && served.iter().any(|rule| seen.is_of_rule(rule)) => {}
-            (Wanted::Deny { reason, .. }, End::Passed { .. }) => {
+            (Wanted::Deny { reason, .. }, End::Passed { .. } | End::Served { .. }) => {
                 if !monitored.contains(reason) {
                     complain(format!("expected {reason} to be recorded, saw {monitored:?}"));
                 }
             }
             (Wanted::Deny { reason, .. }, End::Answered { .. }) if UNREADABLE.contains(&reason.as_str()) => {}
-            (_, End::Answered { .. } | End::Served { .. }) | (Wanted::Answer { .. }, End::Passed { .. }) => {
+            (_, End::Answered { .. }) | (Wanted::Allow | Wanted::Hold, End::Served { .. }) | (Wanted::Answer { .. }, End::Passed { .. }) => {
                 complain(format!("expected the request to go on, saw {}", seen.summary()))
             }
         }
