@@ -92,7 +92,9 @@ pub fn run_monitored(case: &Case) -> Result<Vec<Failure>> {
                 }
             }
             (Wanted::Deny { reason, .. }, End::Answered { .. }) if UNREADABLE.contains(&reason.as_str()) => {}
-            (_, End::Answered { .. }) | (Wanted::Allow | Wanted::Hold, End::Served { .. }) | (Wanted::Answer { .. }, End::Passed { .. }) => {
+            (_, End::Answered { .. })
+            | (Wanted::Allow | Wanted::Hold, End::Served { .. })
+            | (Wanted::Answer { .. }, End::Passed { .. }) => {
                 complain(format!("expected the request to go on, saw {}", seen.summary()))
             }
         }
