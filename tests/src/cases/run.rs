@@ -161,6 +161,8 @@ struct Known {
     certificate_is_verified: bool,
     /// What the service answers.
     response: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What the client sends behind the head.
+    body: Vec<u8>,
 }
 
 impl Attributes for Known {
@@ -306,6 +308,7 @@ impl Gateway {
             certificate: facts.certificate.clone(),
             certificate_is_verified: facts.certificate_is_verified,
             response: vec![(b":status".to_vec(), b"200".to_vec())],
+            body: template.fill(&request.body)?.into_bytes(),
         };
         for (name, value) in &request.response {
             known.response.push((name.clone().into_bytes(), template.bytes(value)?));
@@ -315,12 +318,8 @@ impl Gateway {
         }
         self.log.clear();
         let ports = Ports { store: &self.store, signatures: &SoftwareOnly, attributes: &known };
-        let mut verdict = self.engine.on_request_head(id, host::header_map(&known.lines), ports, self.now);
-        if let Verdict::NeedBody(max_bytes) = verdict {
-            let body = template.fill(&request.body)?;
-            let body = Some(body.as_bytes()).filter(|body| body.len() <= max_bytes);
-            verdict = self.engine.on_body(id, body, ports, self.now);
-        }
+        let verdict = self.engine.on_request_head(id, host::header_map(&known.lines), ports, self.now);
+        let verdict = give_body(&mut self.engine, id, verdict, &known.body, ports, self.now);
         self.requests.insert(id, known);
         let held = verdict == Verdict::Hold;
         if held {
@@ -407,9 +406,10 @@ impl Gateway {
         for id in actions.resume {
             let Some(known) = self.requests.get(&id) else { continue };
             let ports = Ports { store: &self.store, signatures: &SoftwareOnly, attributes: known };
-            match self.engine.resume(id, ports, self.now) {
-                None | Some(Verdict::Hold) => {}
-                Some(verdict) => {
+            let Some(verdict) = self.engine.resume(id, ports, self.now) else { continue };
+            match give_body(&mut self.engine, id, verdict, &known.body, ports, self.now) {
+                Verdict::Hold => {}
+                verdict => {
                     self.decided.insert(id, verdict);
                 }
             }
@@ -443,6 +443,23 @@ impl Gateway {
                 (Duration::ZERO, FetchResult::Answer { headers: host::header_map(&lines), body })
             }
         }
+    }
+}
+
+/// The verdict on a request whose whole body is there, where the engine asks for it.
+fn give_body(
+    engine: &mut Engine,
+    id: RequestId,
+    verdict: Verdict,
+    body: &[u8],
+    ports: Ports<'_>,
+    now: UnixNanos,
+) -> Verdict {
+    match verdict {
+        Verdict::NeedBody(max_bytes) => {
+            engine.on_body(id, Some(body).filter(|body| body.len() <= max_bytes), ports, now)
+        }
+        verdict => verdict,
     }
 }
 

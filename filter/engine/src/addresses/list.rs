@@ -55,7 +55,7 @@ pub struct AddressLists {
 #[derive(Debug)]
 enum List {
     Inline(Rc<AddressSet>),
-    Feed { list: SharedList<AddressSet>, max_bytes: usize },
+    Feed { list: Box<SharedList<AddressSet>>, max_bytes: usize },
 }
 
 /// What the shell is to do.
@@ -167,5 +167,5 @@ fn feed_list(index: usize, feed: &FeedOptions, worker_id: u64, spread: u64) -> R
     // Nobody waits for a list: without one, a request is answered at once.
     let wait = WaitLimits { max_waiting: 0, max_wait: Duration::ZERO };
     let list = SharedList::new(kind, source, parse, worker_id, spread, wait)?;
-    Ok(List::Feed { list, max_bytes })
+    Ok(List::Feed { list: Box::new(list), max_bytes })
 }
