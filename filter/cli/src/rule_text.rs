@@ -1,5 +1,7 @@
 //! A rule in words.
 
+use portcullis_engine::addresses::AddressSource;
+use portcullis_engine::cors::OriginPattern;
 use portcullis_engine::policy::{Policy, Rule, Who};
 
 /// Who may pass.
@@ -39,4 +41,35 @@ pub fn limits(policy: &Policy, indices: &[usize]) -> String {
         format!("{} ({} in {} s)", limit.name, quota.requests(), quota.window().as_secs_f64())
     });
     texts.collect::<Vec<_>>().join(", ")
+}
+
+/// The lists that the client's address must and must not be in.
+pub fn addresses(policy: &Policy, rule: &Rule) -> String {
+    let names = |what: &str, indices: &[usize]| {
+        let lists = indices.iter().filter_map(|index| policy.address_lists.get(*index));
+        let names: Vec<&str> = lists.map(|list| list.name.as_str()).collect();
+        (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")))
+    };
+    let allow = rule.addresses.allow.as_deref().unwrap_or_default();
+    let parts = [names("in", allow), names("not in", &rule.addresses.deny)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// The lists of a rule that only a running gateway has.
+pub fn fetched_lists<'p>(policy: &'p Policy, rule: &'p Rule) -> impl Iterator<Item = &'p str> {
+    let indices = rule.addresses.allow.iter().flatten().chain(&rule.addresses.deny);
+    let lists = indices.filter_map(|index| policy.address_lists.get(*index));
+    lists.filter(|list| matches!(list.source, AddressSource::Feed(_))).map(|list| list.name.as_str())
+}
+
+/// Pages of which origins may call.
+pub fn cors(rule: &Rule) -> String {
+    let Some(cors) = &rule.cors else { return String::new() };
+    let origin = |pattern: &OriginPattern| match pattern {
+        OriginPattern::Any => "*".to_owned(),
+        OriginPattern::Null => "null".to_owned(),
+        OriginPattern::Exact(origin) => origin.clone(),
+        OriginPattern::Below { scheme, suffix } => format!("{scheme}*{suffix}"),
+    };
+    format!("pages of {} may call", cors.origins.iter().map(origin).collect::<Vec<_>>().join(", "))
 }

@@ -17,6 +17,8 @@ use crate::style::Style;
 enum Stage {
     Request,
     Rule,
+    Addresses,
+    Cors,
     Headers,
     LimitsByAddress,
     Credential,
@@ -25,9 +27,11 @@ enum Stage {
     Forward,
 }
 
-const STAGES: [(Stage, &str); 8] = [
+const STAGES: [(Stage, &str); 10] = [
     (Stage::Request, "request"),
     (Stage::Rule, "rule"),
+    (Stage::Addresses, "address"),
+    (Stage::Cors, "cross-origin"),
     (Stage::Headers, "headers"),
     (Stage::LimitsByAddress, "limits before identity"),
     (Stage::Credential, "identity"),
@@ -66,7 +70,11 @@ impl Report {
             let stage = stage(*reason, &detail, rule.map(|(_, rule)| rule), filter);
             found.push((stage, *reason, *verdict == "denied", detail));
         }
-        let last = found.iter().find(|(_, _, denied, _)| *denied).map(|(stage, ..)| *stage);
+        let last = match &replayed.step {
+            // A preflight goes no further.
+            Step::Answer(answer) if answer.details == "portcullis_preflight" => Some(Stage::Cors),
+            _ => found.iter().find(|(_, _, denied, _)| *denied).map(|(stage, ..)| *stage),
+        };
         let claims = token.and_then(claims);
         let checks = STAGES.iter().map(|(stage, name)| {
             let here = found.iter().find(|(at, ..)| at == stage);
@@ -88,6 +96,8 @@ impl Report {
             }
         });
         let waited = found.iter().any(|(_, reason, ..)| *reason == Reason::KeysUnavailable);
+        let lists = rule.into_iter().flat_map(|(_, rule)| rule_text::fetched_lists(&filter.policy, rule));
+        let lists = lists.map(|list| format!("the address list {list:?} is fetched by the gateway, and is not here"));
         let notes = replayed.missing_keys.iter().filter(|_| waited).map(|provider| {
             format!("the key set of provider {provider:?} is not here; give it with --jwks {provider}=FILE")
         });
@@ -99,7 +109,7 @@ impl Report {
             checks: checks.collect(),
             reason: found.iter().find(|(_, _, denied, _)| *denied).map_or(Reason::Ok, |(_, reason, ..)| *reason),
             step: replayed.step.clone(),
-            notes: notes.collect(),
+            notes: notes.chain(lists).collect(),
         }
     }
 
@@ -186,6 +196,12 @@ fn stage(reason: Reason, detail: &str, rule: Option<&Rule>, filter: &Configured)
     if matches!(reason, Reason::HeaderMissing | Reason::HeaderForbidden) {
         return Stage::Headers;
     }
+    match reason {
+        Reason::AddressDenied | Reason::AddressListUnavailable => return Stage::Addresses,
+        Reason::CorsOriginDenied => return Stage::Cors,
+        Reason::MethodNotAllowed => return Stage::Rule,
+        _ => {}
+    }
     if reason == Reason::RuleDenied
         || ["credentials_", "certificate_", "dpop_", "token_", "keys_", "provider_", "revocation_"]
             .iter()
@@ -233,6 +249,8 @@ fn passed(stage: Stage, rule: Option<(usize, &Rule)>, filter: &Configured, claim
             let parts = [list("has", &rule.headers.require), list("lacks", &rule.headers.forbid)];
             parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
         }
+        Stage::Addresses => rule_text::addresses(policy, rule),
+        Stage::Cors => rule_text::cors(rule),
         Stage::LimitsByAddress => rule_text::limits(policy, &rule.limits_by_address),
         Stage::LimitsByPrincipal => rule_text::limits(policy, &rule.limits_by_principal),
         Stage::Credential if rule.who == Who::Everybody => "everybody may pass".to_owned(),
@@ -260,6 +278,7 @@ fn changes(changes: &[HeaderChange]) -> Vec<String> {
     let line = |change: &HeaderChange| match change {
         HeaderChange::Remove(name) => format!("removed {name}"),
         HeaderChange::Set(name, value) => format!("set {name}: {}", String::from_utf8_lossy(value)),
+        HeaderChange::Add(name, value) => format!("added {name}: {}", String::from_utf8_lossy(value)),
     };
     changes.iter().map(line).collect()
 }

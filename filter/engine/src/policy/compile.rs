@@ -1,6 +1,7 @@
 //! From sections to a policy: names resolved, inheritance flattened, every contradiction reported.
 
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use serde_json::Value;
 
@@ -9,18 +10,19 @@ use crate::config::document::member_path;
 use crate::config::protobuf_struct;
 use crate::config::schema::{
     Allow, Config, HeadersSection, MatchSection, Mode, PolicySection, RouteMetadata, RuleSection, ScopesSection, Serve,
-    Unmatched,
+    Unmatched, UnmatchedMethod,
 };
 use crate::config::{Node, Problems, Read};
 use crate::matching::{Match, RuleIndex};
 use crate::proof::Demanded;
+use crate::responses::ResponseRules;
 use crate::routes::RouteSelection;
 use crate::scopes::Scopes;
 use crate::strict_json;
 
 use super::provider::Surroundings;
 use super::{Binding, Environment, HeaderRules, Limit, Policy, Provider, Required, Rule, Who};
-use super::{salvage, services};
+use super::{addresses, cors, responses, salvage, services};
 
 /// How deeply a configuration may nest.
 const MAX_DEPTH: usize = 32;
@@ -89,6 +91,8 @@ struct Compiler<'a> {
     limit_names: HashMap<&'a str, usize>,
     /// The URL of each resource's metadata.
     resources: HashMap<&'a str, String>,
+    /// What responses look like where a rule says nothing.
+    responses: Option<Rc<ResponseRules>>,
 }
 
 impl<'a> Compiler<'a> {
@@ -98,6 +102,7 @@ impl<'a> Compiler<'a> {
             provider_names: numbered(config.providers.keys().collect()),
             limit_names: numbered(config.limits.keys().collect()),
             resources: HashMap::new(),
+            responses: None,
             config,
             problems,
         }
@@ -148,6 +153,11 @@ impl<'a> Compiler<'a> {
             .iter()
             .map(|(name, section)| Limit::compile(name, section, Mode::Enforce, self.problems))
             .collect();
+        let address_lists = addresses::lists(config, self.problems);
+        let dress = config.defaults.responses.as_ref();
+        let responses = dress.and_then(|section| responses::compile("defaults.responses", section, self.problems));
+        self.responses = responses.clone();
+        self.check_edges();
         let flat = self.flatten_policies();
         self.limits_exist("defaults.limits", &config.defaults.limits);
         if let Some(name) = &config.defaults.policy
@@ -195,6 +205,11 @@ impl<'a> Compiler<'a> {
                 None
             }
         };
+        if unmatched.is_some() && config.defaults.unmatched_method == UnmatchedMethod::NotAllowed {
+            let hint = "leave one of the two out";
+            let problem = "means nothing where `unmatched: policy` gives every request a rule";
+            self.problems.add_with_hint("defaults.unmatched_method", problem, hint);
+        }
         let mut identity_headers = self.identity_headers(&providers);
         // A header of its own for internal tokens is the gateway's alone; `authorization` is the clients' too.
         let own_header = internal_tokens.as_ref().map(|tokens| tokens.header.replace('_', "-"));
@@ -204,11 +219,15 @@ impl<'a> Compiler<'a> {
             mode: config.mode,
             providers: providers.into_iter().collect::<Option<_>>()?,
             limits: limits.into_iter().collect::<Option<_>>()?,
+            answers_preflights: rules.iter().flatten().any(|rule| rule.cors.is_some()),
             rules: rules.into_iter().collect::<Option<_>>()?,
             index: RuleIndex::new(matches.into_iter().collect::<Option<_>>()?),
             routes,
             named,
             unmatched,
+            names_methods: config.defaults.unmatched_method == UnmatchedMethod::NotAllowed,
+            address_lists,
+            responses,
             key_set_sources,
             introspections,
             revokes: revocation.is_some(),
@@ -237,6 +256,27 @@ impl<'a> Compiler<'a> {
                         hint,
                     );
                 }
+            }
+        }
+    }
+
+    /// Addresses, origins and responses are checked where they are written, and once, however many rules inherit them.
+    fn check_edges(&mut self) {
+        let config = self.config;
+        if let Some(everywhere) = &config.defaults.addresses {
+            addresses::check("defaults.addresses", everywhere, config, self.problems);
+        }
+        let policies = config.policies.iter().map(|(name, section)| (member_path("policies", name), section));
+        let rules = config.rules.iter().enumerate().map(|(index, rule)| (format!("rules[{index}]"), &rule.policy));
+        for (at, section) in policies.chain(rules) {
+            if let Some(section) = &section.addresses {
+                addresses::check(&member_path(&at, "addresses"), section, config, self.problems);
+            }
+            if let Some(section) = &section.cors {
+                cors::compile(&at, section, self.problems);
+            }
+            if let Some(section) = &section.responses {
+                responses::compile(&member_path(&at, "responses"), section, self.problems);
             }
         }
     }
@@ -376,6 +416,8 @@ impl<'a> Compiler<'a> {
         }
         let mut rule = self.compile_policy(path, label, &merged, section.allow, limits)?;
         rule.serve = section.serve;
+        // What the gateway itself serves is for operators, not for pages of other origins.
+        rule.cors = rule.cors.filter(|_| section.serve.is_none());
         if section.serve == Some(Serve::Revocations) {
             if config.revocation.as_ref().is_none_or(|revocation| revocation.push.is_none()) {
                 let hint = "write `revocation: {push: {}}`";
@@ -464,6 +506,14 @@ impl<'a> Compiler<'a> {
             resource_metadata,
             label,
             mode: section.mode.unwrap_or(config.mode),
+            monitored: section.monitor.clone().unwrap_or_default(),
+            addresses: addresses::rules(section.addresses.as_ref(), config),
+            // What is wrong with these was reported where it is written.
+            cors: section.cors.as_ref().and_then(|section| cors::compile("", section, &mut Problems::default())),
+            responses: match &section.responses {
+                Some(section) => responses::compile("", section, &mut Problems::default()),
+                None => self.responses.clone(),
+            },
             who: who?,
             scopes: section.scopes.as_ref().map(scopes).unwrap_or_default(),
             limits_by_address,
@@ -529,9 +579,11 @@ impl<'a> Compiler<'a> {
     }
 }
 
-const PLAIN_NAME: &str = "1 to 64 of the characters a-z, A-Z, 0-9, `_` and `-`";
+/// What a plain name is.
+pub const PLAIN_NAME: &str = "1 to 64 of the characters a-z, A-Z, 0-9, `_` and `-`";
 
-fn is_plain_name(name: &str) -> bool {
+/// Whether a name can stand in counters, logs and headers.
+pub fn is_plain_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
@@ -554,7 +606,11 @@ fn inherit(section: &mut PolicySection, base: &PolicySection) {
     section.headers = section.headers.take().or_else(|| base.headers.clone());
     section.internal_token = section.internal_token.take().or_else(|| base.internal_token.clone());
     section.resource = section.resource.take().or_else(|| base.resource.clone());
+    section.addresses = section.addresses.take().or_else(|| base.addresses.clone());
+    section.cors = section.cors.take().or_else(|| base.cors.clone());
+    section.responses = section.responses.take().or_else(|| base.responses.clone());
     section.mode = section.mode.or(base.mode);
+    section.monitor = section.monitor.take().or_else(|| base.monitor.clone());
 }
 
 fn scopes(section: &ScopesSection) -> Scopes {

@@ -1,7 +1,12 @@
 //! A compiled rule.
 
+use std::rc::Rc;
+
+use crate::addresses::AddressRules;
 use crate::answer::Challenges;
-use crate::config::schema::{Mode, Serve};
+use crate::config::schema::{Check, Mode, Serve};
+use crate::cors::Cors;
+use crate::responses::ResponseRules;
 use crate::scopes::Scopes;
 
 /// What applies to a request: who may pass, with which scopes, how often, with which headers.
@@ -11,6 +16,14 @@ pub struct Rule {
     pub label: String,
     /// Whether refusals of this rule are carried out.
     pub mode: Mode,
+    /// Checks whose refusals are only recorded.
+    pub monitored: Vec<Check>,
+    /// Which addresses may call.
+    pub addresses: AddressRules,
+    /// Which pages of other origins may call.
+    pub cors: Option<Cors>,
+    /// What responses look like.
+    pub responses: Option<Rc<ResponseRules>>,
     /// Who may pass.
     pub who: Who,
     /// The scopes that the token must have.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::Mode;
+use super::{AddressesSection, Check, CorsSection, Mode, ResponsesSection};
 use crate::config::document::{Node, Problems};
 use crate::config::section::{Definitions, OneOrMany, Read};
 use crate::{section, words};
@@ -26,8 +26,16 @@ section! {
         internal_token: Option<InternalTokenUse>,
         /// The protected resource that challenges point to (RFC 9728).
         resource: Option<String>,
+        /// Which addresses may call, and which may not.
+        addresses: Option<AddressesSection>,
+        /// Which web pages of other origins may call (CORS).
+        cors: Option<CorsSection>,
+        /// What responses look like.
+        responses: Option<ResponsesSection>,
         /// `monitor` counts and logs what this policy would refuse.
         mode: Option<Mode>,
+        /// Single checks that are only monitored: what they would refuse is counted and logged, and goes on.
+        monitor: Option<Vec<Check>>,
     }
 }
 
