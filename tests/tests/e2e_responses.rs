@@ -122,22 +122,20 @@ fn over_tls_browsers_are_told_to_stay_there() {
 #[test]
 fn server_is_masked_where_envoy_passes_it_through() {
     let service = talkative();
-    let of = |transformation: &str, path: &str| {
+    let seen = |transformation: &str| {
         let gateway = builder(&service).connection_manager("server_header_transformation", json!(transformation));
-        let response = get(&gateway.start().unwrap(), path);
-        values(&response, "server").into_iter().map(str::to_owned).collect::<Vec<_>>()
+        let gateway = gateway.start().unwrap();
+        ["/orders", "/orders/own", "/orders/off", "/nothing"].map(|path| {
+            let response = get(&gateway, path);
+            values(&response, "server").join("|")
+        })
     };
     // Unless told otherwise, Envoy overwrites whatever stands there.
-    assert_eq!(of("OVERWRITE", "/orders"), ["envoy"]);
-    assert_eq!(of("OVERWRITE", "/orders/own"), ["envoy"]);
+    assert_eq!(seen("OVERWRITE"), ["envoy", "envoy", "envoy", "envoy"]);
     // What the filter removes, Envoy adds again; what it sets stays.
-    assert_eq!(of("APPEND_IF_ABSENT", "/orders"), ["envoy"]);
-    assert_eq!(of("APPEND_IF_ABSENT", "/orders/own"), ["api"]);
+    assert_eq!(seen("APPEND_IF_ABSENT"), ["envoy", "api", "Apache/2.4.1 (Unix) PHP/8.1", "envoy"]);
     // This alone leaves it to the filter.
-    assert_eq!(of("PASS_THROUGH", "/orders"), [""; 0]);
-    assert_eq!(of("PASS_THROUGH", "/orders/own"), ["api"]);
-    assert_eq!(of("PASS_THROUGH", "/orders/off"), ["Apache/2.4.1 (Unix) PHP/8.1"]);
-    assert_eq!(of("PASS_THROUGH", "/nothing"), [""; 0]);
+    assert_eq!(seen("PASS_THROUGH"), ["", "api", "Apache/2.4.1 (Unix) PHP/8.1", ""]);
     let named = builder(&service).connection_manager("server_name", json!("gateway")).start().unwrap();
     assert_eq!(values(&get(&named, "/orders"), "server"), ["gateway"]);
 }
