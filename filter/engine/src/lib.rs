@@ -7,9 +7,11 @@
 
 pub mod answer;
 mod audit;
+pub mod authorisation;
 mod call;
 pub mod callout;
 pub mod claims;
+pub mod condition;
 pub mod config;
 mod counters;
 mod credentials;

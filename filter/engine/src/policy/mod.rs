@@ -1,5 +1,6 @@
 //! The checked policy: what the configuration means, compiled once, with nothing left to validate.
 
+mod authorisation;
 mod compile;
 mod compile_match;
 mod limit;

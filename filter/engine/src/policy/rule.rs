@@ -1,6 +1,7 @@
 //! A compiled rule.
 
 use crate::answer::Challenges;
+use crate::authorisation::Authorisation;
 use crate::config::schema::{Mode, Serve};
 use crate::scopes::Scopes;
 
@@ -15,6 +16,8 @@ pub struct Rule {
     pub who: Who,
     /// The scopes that the token must have.
     pub scopes: Scopes,
+    /// What is asked of the caller beyond scopes.
+    pub authorisation: Authorisation,
     /// Limits that need no principal, by index; charged before credentials are read.
     pub limits_by_address: Vec<usize>,
     /// Limits that need the principal, by index.

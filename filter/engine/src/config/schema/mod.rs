@@ -1,5 +1,6 @@
 //! Every section of the configuration as the operator writes it. `policy` compiles them.
 
+mod authorisation;
 mod limits;
 mod policies;
 mod providers;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+pub use self::authorisation::*;
 pub use self::limits::*;
 pub use self::policies::*;
 pub use self::providers::*;
