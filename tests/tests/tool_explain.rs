@@ -120,10 +120,10 @@ fn the_table_tells_who_may_call_what() {
         text.lines().map(|line| line.split("  ").map(str::trim).filter(|c| !c.is_empty()).collect()).collect();
     let limit = "per_client (60 in 60 s)";
     for row in [
-        vec!["0", "/healthz", "everybody", "-", "-", "enforce"],
-        vec!["1", "GET,HEAD /orders/**", "corp", "read_orders", limit, "enforce"],
-        vec!["2", "/orders/**", "corp", "write_orders", limit, "enforce"],
-        vec!["policy-reports", "routes that name the policy reports", "corp", "read_reports", limit, "enforce"],
+        vec!["0", "/healthz", "everybody", "-", "-", "-", "enforce"],
+        vec!["1", "GET,HEAD /orders/**", "corp", "read_orders", "-", limit, "enforce"],
+        vec!["2", "/orders/**", "corp", "write_orders", "-", limit, "enforce"],
+        vec!["policy-reports", "routes that name the policy reports", "corp", "read_reports", "-", limit, "enforce"],
     ] {
         assert!(rows.contains(&row), "{row:?}\n{text}");
     }

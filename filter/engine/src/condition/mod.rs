@@ -17,6 +17,8 @@ mod evaluate;
 mod expression;
 mod lexer;
 mod parser;
+#[cfg(test)]
+mod speed;
 mod subject;
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use crate::matching::PathPattern;
 use crate::ports::{Attributes, CertificateField};
 use crate::time::UnixNanos;
 
-const NAMES: Names<'static> = Names { path_variables: Some(&["id", "name"]), identified: true };
+pub(super) const NAMES: Names<'static> = Names { path_variables: Some(&["id", "name"]), identified: true };
 
 /// What the proxy knows.
 struct Proxy {
@@ -48,7 +48,7 @@ fn claims() -> Claims {
 }
 
 /// Evaluates for alice, who sends `POST /users/al%20ice/x?tenant=acme&n=5&twice=1&twice=2&odd=%ff` from 10.1.2.3 on a Sunday.
-fn with<T>(work: impl FnOnce(&Subject<'_>) -> T) -> T {
+pub(super) fn with<T>(work: impl FnOnce(&Subject<'_>) -> T) -> T {
     let pairs: &[(&str, &[u8])] = &[
         (":method", b"POST"),
         (":path", b"/users/al%20ice/x?tenant=acme&n=5&twice=1&twice=2&odd=%ff&sp=a+b"),
