@@ -37,7 +37,11 @@ pub fn authorisation(rule: &Rule) -> String {
     let mut parts = Vec::new();
     parts.extend(Some(roles(rule)).filter(|text| !text.is_empty()));
     parts.extend(Some(bindings(rule)).filter(|text| !text.is_empty()));
-    parts.extend(Some(conditions(rule)).filter(|text| !text.is_empty()));
+    // A table has room for names; `explain` shows the conditions themselves.
+    parts.extend(rule.authorisation.when.iter().map(|named| match &named.name {
+        Some(name) => format!("when {name:?}"),
+        None => format!("when {}", named.condition.source()),
+    }));
     parts.join("; ")
 }
 
