@@ -50,6 +50,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
             rule("/orders/spoof", json!({"when": "has(headers['x-user'])"})),
             rule("/orders/watched", json!({"mode": "monitor", "when": "jwt.none == 1"})),
             rule("/orders/mtls", json!({"when": "connection.mtls"})),
+            rule("/orders/deep", json!({"when": format!("{}true{}", "(method == 'GET' && !!".repeat(7), ")".repeat(7))})),
             rule("/orders/costly", json!({"when": "jwt.list.all(a, jwt.list.all(b, a + b >= 0))"})),
         ],
     });
@@ -175,6 +176,7 @@ fn monitor_mode_lets_pass_what_has_no_answer_and_records_it() {
 
 #[test]
 fn a_token_cannot_make_a_condition_run_for_long() {
+    assert_eq!(get("/orders/deep", &alice()).status, 200);
     let list: Vec<u32> = (0..1000).collect();
     let token = alice().claim("list", json!(list)).sign(&WORLD.key);
     let call = Call::get("/orders/costly").bearer(&token);

@@ -1,6 +1,7 @@
 //! The words of an expression.
 
 use super::error::CompileError;
+use super::evaluate::parse_double;
 
 /// A word, and the column (from 1, in characters) where it begins.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +78,7 @@ impl<'s> Lexer<'s> {
 
     fn skip_blanks(&mut self) {
         loop {
-            self.take_while(char::is_whitespace);
+            self.take_while(|character| character.is_ascii_whitespace());
             if !self.rest.starts_with("//") {
                 return;
             }
@@ -149,7 +150,8 @@ impl<'s> Lexer<'s> {
             }
             let text = before.get(..before.len().saturating_sub(self.rest.len())).unwrap_or_default();
             if is_double {
-                let number: Option<f64> = text.parse().ok().filter(|number: &f64| number.is_finite());
+                // JSON has no `.5`.
+                let number = if text.starts_with('.') { parse_double(&format!("0{text}")) } else { parse_double(text) };
                 Word::Double(number.ok_or_else(|| malformed("is no number"))?)
             } else {
                 Word::Whole(text.parse().map_err(|_| malformed("is too large for a whole number"))?)
@@ -159,7 +161,7 @@ impl<'s> Lexer<'s> {
             Some('u' | 'U') => {
                 Err(CompileError::new(column, "unsigned numbers are not known here", "leave the `u` out"))
             }
-            Some(other) if other.is_alphanumeric() || other == '_' => Err(malformed("is no number")),
+            Some(other) if other.is_ascii_alphanumeric() || other == '_' => Err(malformed("is no number")),
             _ => Ok(word),
         }
     }
