@@ -1,6 +1,7 @@
 //! A rule in words.
 
 use portcullis_engine::addresses::AddressSource;
+use portcullis_engine::authorisation::NamedCondition;
 use portcullis_engine::cors::OriginPattern;
 use portcullis_engine::policy::{Policy, Rule, Who};
 
@@ -31,6 +32,50 @@ pub fn scopes(rule: &Rule) -> String {
         parts.push(format!("not {}", rule.scopes.none.join(", not ")));
     }
     parts.join("; ")
+}
+
+/// The roles, path bindings and conditions of a rule.
+pub fn authorisation(rule: &Rule) -> String {
+    let mut parts = Vec::new();
+    parts.extend(Some(roles(rule)).filter(|text| !text.is_empty()));
+    parts.extend(Some(bindings(rule)).filter(|text| !text.is_empty()));
+    // A table has room for names; `explain` shows the conditions themselves.
+    parts.extend(rule.authorisation.when.iter().map(|named| match &named.name {
+        Some(name) => format!("when {name:?}"),
+        None => format!("when {}", named.condition.source()),
+    }));
+    parts.join("; ")
+}
+
+/// The roles that a caller must have.
+pub fn roles(rule: &Rule) -> String {
+    let roles = &rule.authorisation.roles;
+    let mut parts = Vec::new();
+    if !roles.all.is_empty() {
+        parts.push(format!("role {}", roles.all.join(" and ")));
+    }
+    if !roles.any.is_empty() {
+        parts.push(format!("role {}", roles.any.join(" or ")));
+    }
+    if !roles.none.is_empty() {
+        parts.push(format!("not role {}", roles.none.join(", not role ")));
+    }
+    parts.join("; ")
+}
+
+/// The path variables that must equal claims.
+pub fn bindings(rule: &Rule) -> String {
+    let bound = rule.authorisation.bind.iter().map(|bound| format!("{{{}}} is {}", bound.variable, bound.claim));
+    bound.collect::<Vec<_>>().join(" and ")
+}
+
+/// The conditions, by their names where they have some.
+pub fn conditions(rule: &Rule) -> String {
+    let text = |(index, named): (usize, &NamedCondition)| match &named.name {
+        Some(_) => format!("{}: {}", named.label(index), named.condition.source()),
+        None => format!("when {}", named.condition.source()),
+    };
+    rule.authorisation.when.iter().enumerate().map(text).collect::<Vec<_>>().join("; ")
 }
 
 /// The limits at `indices`, with their rates.

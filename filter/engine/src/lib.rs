@@ -8,9 +8,11 @@
 pub mod addresses;
 pub mod answer;
 mod audit;
+pub mod authorisation;
 mod call;
 pub mod callout;
 pub mod claims;
+pub mod condition;
 pub mod config;
 pub mod cors;
 mod counters;

@@ -23,11 +23,14 @@ enum Stage {
     LimitsByAddress,
     Credential,
     Scopes,
+    Roles,
+    PathClaims,
+    Conditions,
     LimitsByPrincipal,
     Forward,
 }
 
-const STAGES: [(Stage, &str); 10] = [
+const STAGES: [(Stage, &str); 13] = [
     (Stage::Request, "request"),
     (Stage::Rule, "rule"),
     (Stage::Addresses, "address"),
@@ -36,6 +39,9 @@ const STAGES: [(Stage, &str); 10] = [
     (Stage::LimitsByAddress, "limits before identity"),
     (Stage::Credential, "identity"),
     (Stage::Scopes, "scopes"),
+    (Stage::Roles, "roles"),
+    (Stage::PathClaims, "path and claims"),
+    (Stage::Conditions, "conditions"),
     (Stage::LimitsByPrincipal, "limits by identity"),
     (Stage::Forward, "forwarding"),
 ];
@@ -77,19 +83,26 @@ impl Report {
         };
         let claims = token.and_then(claims);
         let checks = STAGES.iter().map(|(stage, name)| {
-            let here = found.iter().find(|(at, ..)| at == stage);
-            match here {
-                Some((_, reason, denied, detail)) => Check {
+            // Of several conditions each may have its own verdict, in monitor mode.
+            let here: Vec<_> = found.iter().filter(|(at, ..)| at == stage).collect();
+            match here.first() {
+                Some(_) => Check {
                     name,
-                    verdict: if *denied { "refused" } else { "monitored" },
-                    why: format!("{reason}: {}", if detail.is_empty() { reason.description() } else { detail }),
+                    verdict: if here.iter().any(|(_, _, denied, _)| *denied) { "refused" } else { "monitored" },
+                    why: here
+                        .iter()
+                        .map(|(_, reason, _, why)| refused(*reason, why, rule))
+                        .collect::<Vec<_>>()
+                        .join("; "),
                 },
                 None if last.is_some_and(|last| *stage > last) => {
                     Check { name, verdict: "not reached", why: String::new() }
                 }
                 None => {
-                    // Without an identity (in monitor mode) there are no scopes to look at.
-                    let unknown = *stage == Stage::Scopes && found.iter().any(|(at, ..)| *at == Stage::Credential);
+                    // Without an identity (in monitor mode) there are no scopes and claims to look at.
+                    let asks_for_identity =
+                        matches!(stage, Stage::Scopes | Stage::Roles | Stage::PathClaims | Stage::Conditions);
+                    let unknown = asks_for_identity && found.iter().any(|(at, ..)| *at == Stage::Credential);
                     let why = if unknown { String::new() } else { passed(*stage, rule, filter, claims.as_ref()) };
                     Check { name, verdict: if why.is_empty() { "not asked" } else { "passed" }, why }
                 }
@@ -216,10 +229,32 @@ fn stage(reason: Reason, detail: &str, rule: Option<&Rule>, filter: &Configured)
         });
         return if by_principal { Stage::LimitsByPrincipal } else { Stage::LimitsByAddress };
     }
+    if reason == Reason::PathClaimMismatch {
+        return Stage::PathClaims;
+    }
     match code.split('_').next() {
+        Some("role") => Stage::Roles,
+        Some("condition") => Stage::Conditions,
         Some("route") => Stage::Rule,
         Some("scope") => Stage::Scopes,
         _ => Stage::Request,
+    }
+}
+
+/// Why a check refused; a condition is shown as it is written.
+fn refused(reason: Reason, detail: &str, rule: Option<(usize, &Rule)>) -> String {
+    let text = format!("{reason}: {}", if detail.is_empty() { reason.description() } else { detail });
+    if !matches!(reason, Reason::ConditionFalse | Reason::ConditionError) {
+        return text;
+    }
+    let conditions = rule.iter().flat_map(|(_, rule)| rule.authorisation.when.iter().enumerate());
+    let mut conditions = conditions.filter(|(index, named)| {
+        let rest = detail.strip_prefix(&named.label(*index));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    });
+    match conditions.next() {
+        Some((_, named)) => format!("{text} ({})", named.condition.source()),
+        None => text,
     }
 }
 
@@ -260,6 +295,11 @@ fn passed(stage: Stage, rule: Option<(usize, &Rule)>, filter: &Configured, claim
             let has = if claim("scope").is_empty() { claim("scp") } else { claim("scope") };
             format!("needs {}; the token has {has:?}", rule_text::scopes(rule))
         }
+        Stage::Roles if rule.authorisation.roles.is_empty() => String::new(),
+        Stage::Roles => format!("needs {}", rule_text::roles(rule)),
+        Stage::PathClaims if rule.authorisation.bind.is_empty() => String::new(),
+        Stage::PathClaims => rule_text::bindings(rule),
+        Stage::Conditions => rule_text::conditions(rule),
         Stage::Forward => "see below".to_owned(),
     }
 }

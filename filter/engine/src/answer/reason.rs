@@ -247,6 +247,14 @@ reasons! {
     ProviderWaitersFull = "provider_waiters_full", 503, None, "the identity provider cannot be reached";
     /// The token lacks a scope.
     ScopeInsufficient = "scope_insufficient", 403, InsufficientScope, "the token lacks a required scope", Scopes;
+    /// The caller lacks a role, or has one that the rule does not take.
+    RoleMissing = "role_missing", 403, None, "the caller's roles do not allow this", Roles;
+    /// A variable of the path is not the claim that it is bound to (`bind`).
+    PathClaimMismatch = "path_claim_mismatch", 403, None, "the caller may not use this path", Bind;
+    /// A condition of the rule (`when`) does not hold.
+    ConditionFalse = "condition_false", 403, None, "a condition is not met", When;
+    /// A condition of the rule (`when`) has no answer, as where the token lacks a claim that it reads.
+    ConditionError = "condition_error", 403, None, "a condition is not met", When;
     /// A limit is used up.
     LimitExceeded = "limit_exceeded", 429, None, "too many requests";
     /// A limit's table is full of busy clients (`on_overflow`).

@@ -20,6 +20,7 @@ use crate::routes::RouteSelection;
 use crate::scopes::Scopes;
 use crate::strict_json;
 
+use super::authorisation::{self, Origin};
 use super::provider::Surroundings;
 use super::{Binding, Environment, HeaderRules, Limit, Policy, Provider, Required, Rule, Who};
 use super::{addresses, cors, responses, salvage, services};
@@ -177,14 +178,16 @@ impl<'a> Compiler<'a> {
             let path = format!("rules[{index}]");
             matches.push(self.compile_match(&member_path(&path, "match"), &section.r#match));
             let label = self.rule_label(&path, index, section, &mut labels);
-            rules.push(self.compile_rule(&path, label, section, &flat, &limits));
+            let meets = matches.last().and_then(Option::as_ref);
+            rules.push(self.compile_rule(&path, label, section, meets, &flat, &limits));
         }
         let mut named = HashMap::new();
         for (name, section) in &flat {
             named.insert(name.clone(), rules.len());
             let path = member_path("policies", name);
             let label = format!("policy-{name}");
-            rules.push(self.compile_policy(&path, label, section, None, &limits));
+            let origin = Origin::policy(config.policies.get(name));
+            rules.push(self.compile_policy(&path, label, section, &origin, None, &limits));
         }
         let routes = self.route_selection(&named);
         let unmatched = match (config.defaults.unmatched, &config.defaults.policy) {
@@ -192,7 +195,8 @@ impl<'a> Compiler<'a> {
             (Unmatched::Policy, Some(name)) => {
                 let inherited = flat.get(name).cloned();
                 rules.push(inherited.and_then(|section| {
-                    self.compile_policy("defaults.policy", "unmatched".to_owned(), &section, None, &limits)
+                    let (at, label) = ("defaults.policy", "unmatched".to_owned());
+                    self.compile_policy(at, label, &section, &Origin::policy(None), None, &limits)
                 }));
                 Some(rules.len() - 1)
             }
@@ -383,6 +387,7 @@ impl<'a> Compiler<'a> {
         path: &str,
         label: String,
         section: &RuleSection,
+        meets: Option<&Match>,
         flat: &BTreeMap<String, PolicySection>,
         limits: &[Option<Limit>],
     ) -> Option<Rule> {
@@ -414,7 +419,8 @@ impl<'a> Compiler<'a> {
                 "either the rule says who may pass, or everybody (or nobody) may",
             );
         }
-        let mut rule = self.compile_policy(path, label, &merged, section.allow, limits)?;
+        let origin = Origin::rule(&section.policy, meets);
+        let mut rule = self.compile_policy(path, label, &merged, &origin, section.allow, limits)?;
         rule.serve = section.serve;
         // What the gateway itself serves is for operators, not for pages of other origins.
         rule.cors = rule.cors.filter(|_| section.serve.is_none());
@@ -441,6 +447,7 @@ impl<'a> Compiler<'a> {
         path: &str,
         label: String,
         section: &PolicySection,
+        origin: &Origin<'_>,
         allow: Option<Allow>,
         limits: &[Option<Limit>],
     ) -> Option<Rule> {
@@ -499,6 +506,7 @@ impl<'a> Compiler<'a> {
             found
         });
         let challenges = self.challenges(who.as_ref());
+        let authorisation = authorisation::compile(path, section, origin, allow, self.problems);
         Some(Rule {
             serve: None,
             internal_audience: section.internal_token.as_ref().map(|token| token.audience.clone()),
@@ -516,6 +524,7 @@ impl<'a> Compiler<'a> {
             },
             who: who?,
             scopes: section.scopes.as_ref().map(scopes).unwrap_or_default(),
+            authorisation: authorisation?,
             limits_by_address,
             limits_by_principal,
             headers: headers?,
@@ -602,6 +611,9 @@ fn changeable_header(at: &str, name: &str, field: &str, problems: &mut Problems)
 fn inherit(section: &mut PolicySection, base: &PolicySection) {
     section.require = section.require.take().or_else(|| base.require.clone());
     section.scopes = section.scopes.take().or_else(|| base.scopes.clone());
+    section.roles = section.roles.take().or_else(|| base.roles.clone());
+    section.bind = section.bind.take().or_else(|| base.bind.clone());
+    section.when = section.when.take().or_else(|| base.when.clone());
     section.limits = section.limits.take().or_else(|| base.limits.clone());
     section.headers = section.headers.take().or_else(|| base.headers.clone());
     section.internal_token = section.internal_token.take().or_else(|| base.internal_token.clone());

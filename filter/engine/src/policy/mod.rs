@@ -1,6 +1,7 @@
 //! The checked policy: what the configuration means, compiled once, with nothing left to validate.
 
 mod addresses;
+mod authorisation;
 mod compile;
 mod compile_match;
 mod cors;

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::addresses::AddressRules;
 use crate::answer::Challenges;
+use crate::authorisation::Authorisation;
 use crate::config::schema::{Check, Mode, Serve};
 use crate::cors::Cors;
 use crate::responses::ResponseRules;
@@ -28,6 +29,8 @@ pub struct Rule {
     pub who: Who,
     /// The scopes that the token must have.
     pub scopes: Scopes,
+    /// What is asked of the caller beyond scopes.
+    pub authorisation: Authorisation,
     /// Limits that need no principal, by index; charged before credentials are read.
     pub limits_by_address: Vec<usize>,
     /// Limits that need the principal, by index.

@@ -1,6 +1,7 @@
 //! The walk of one request through the checks, cheap ones first.
 
 mod addresses;
+mod authorise;
 mod cors;
 mod identify;
 
@@ -89,6 +90,8 @@ pub struct Walk<'a> {
     others: Vec<Principal>,
     /// The caller was let in without an identity, by monitor mode or `on_error: allow`; that is recorded.
     let_in: bool,
+    /// ... by `on_error: allow`, which excuses from scopes and roles alone.
+    excused: bool,
     /// What the route said about the policy.
     selected: Selected,
     /// The client's address, asked for once.
@@ -121,6 +124,7 @@ impl<'a> Walk<'a> {
             principal: None,
             others: Vec::new(),
             let_in: false,
+            excused: false,
             selected: Selected::Nothing,
             address: Cell::new(None),
             passage: Passage::default(),
@@ -169,6 +173,9 @@ impl<'a> Walk<'a> {
         self.identify(rule, &path)?;
         self.check_revocation(rule)?;
         self.check_scopes(rule)?;
+        if !rule.authorisation.is_empty() {
+            self.authorise(rule, &path)?;
+        }
         self.charge(rule, &rule.limits_by_principal)?;
         if rule.serve.is_some() {
             let caller = self.principal.as_ref().and_then(Principal::subject).unwrap_or_default().to_owned();
@@ -356,7 +363,11 @@ impl<'a> Walk<'a> {
 
     fn check_scopes(&mut self, rule: &Rule) -> Result<(), Stop> {
         let checked = match (&self.principal, &rule.who) {
-            (Some(principal), _) => rule.scopes.check(principal.claims()),
+            (Some(_), _) if rule.scopes.is_empty() => Ok(()),
+            (Some(principal), _) => match self.policy.providers.get(usize::from(principal.provider)) {
+                Some(provider) => rule.scopes.check(principal.claims(), &provider.scopes),
+                None => Err(Denial::new(Reason::Internal, "the identity has no provider")),
+            },
             // Nobody has no scopes. Whoever was let in without an identity, by monitor mode or by a written `on_error:
             // allow`, was recorded already.
             (None, Who::VouchedFor(required)) if required.optional && !rule.scopes.is_empty() && !self.let_in => {

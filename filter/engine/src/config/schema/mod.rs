@@ -1,5 +1,6 @@
 //! Every section of the configuration as the operator writes it. `policy` compiles them.
 
+mod authorisation;
 mod edge;
 mod limits;
 mod policies;
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+pub use self::authorisation::*;
 pub use self::edge::*;
 pub use self::limits::*;
 pub use self::policies::*;

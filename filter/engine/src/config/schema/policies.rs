@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{AddressesSection, Check, CorsSection, Mode, ResponsesSection};
+use super::{AddressesSection, Check, ConditionSection, CorsSection, Mode, ResponsesSection, RolesSection};
 use crate::config::document::{Node, Problems};
 use crate::config::section::{Definitions, OneOrMany, Read};
 use crate::{section, words};
@@ -18,6 +18,12 @@ section! {
         require: Option<RequireSection>,
         /// Scopes that the token must have: 403 without.
         scopes: Option<ScopesSection>,
+        /// Roles that the caller must have: 403 without.
+        roles: Option<RolesSection>,
+        /// Path variables that must equal claims: `{id: sub}` keeps `/users/{id}` for its user. 403 otherwise.
+        bind: Option<BTreeMap<String, String>>,
+        /// Conditions that must all hold, in CEL: `jwt.tenant == path.tenant`. One, or a list. 403 where one does not hold, or has no answer.
+        when: Option<OneOrMany<ConditionSection>>,
         /// Limits that apply, by name.
         limits: Option<Vec<String>>,
         /// Rules about request headers.
