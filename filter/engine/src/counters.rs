@@ -41,6 +41,8 @@ pub enum CounterId {
     Revocation(&'static str),
     /// Something that happened to a list of addresses: `portcullis_address_list` by list and event.
     AddressList(u16, &'static str),
+    /// A configuration that was taken or refused: `portcullis_configurations` by event.
+    Configuration(&'static str),
     /// Something that happened to the verified-token cache: `portcullis_token_cache` by event.
     TokenCache(&'static str),
 }
@@ -147,6 +149,15 @@ pub const COUNTERS: &[CounterFamily] = &[
             ("store_unavailable", "the host has no shared data: the worker fetches for itself"),
         ],
     },
+    CounterFamily {
+        name: "portcullis_configurations",
+        labels: &["event"],
+        help: "configurations that the proxy gave the filter, counted by each of its threads",
+        events: &[
+            ("accepted", "a thread works by it from now on"),
+            ("refused", "it has problems, which the log names; the last good one stays in force"),
+        ],
+    },
 ];
 
 /// The counts since the last flush.
@@ -201,6 +212,7 @@ impl CounterId {
             Self::AddressList(index, event) => {
                 format!("portcullis_address_list.list.{}.event.{event}", list(index).unwrap_or(UNKNOWN))
             }
+            Self::Configuration(event) => format!("portcullis_configurations.event.{event}"),
             Self::TokenCache(event) => format!("portcullis_token_cache.event.{event}"),
         }
     }
@@ -228,6 +240,7 @@ mod tests {
             CounterId::TokenCache("hit"),
             CounterId::Revocation("pushed"),
             CounterId::AddressList(0, "fetched"),
+            CounterId::Configuration("refused"),
         ];
         assert_eq!(counters.len(), COUNTERS.len());
         for (counter, family) in counters.into_iter().zip(COUNTERS) {

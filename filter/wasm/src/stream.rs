@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use portcullis_engine::answer::{Answer, LocalAnswer};
 use portcullis_engine::responses::Dress;
-use portcullis_engine::{HeaderChange, Passage, RequestId, Step};
+use portcullis_engine::{HeaderChange, JudgedRoute, Passage, RequestId, Step};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
@@ -32,13 +32,15 @@ pub struct Stream {
     shell: Option<Rc<Shell>>,
     stage: Stage,
     response: Response,
+    /// What the route said about the policy, where the head was changed.
+    judged: Option<JudgedRoute>,
     /// How much of the body was there at the last callback.
     body_size: usize,
 }
 
 /// What the response of a request that passed is to be like.
 #[derive(Debug, Default)]
-pub struct Response {
+struct Response {
     changes: Vec<HeaderChange>,
     dress: Option<Dress>,
 }
@@ -46,8 +48,8 @@ pub struct Response {
 /// How a held request was decided by the root context, for its stream to find.
 #[derive(Debug)]
 pub enum Verdict {
-    /// It goes on; its response is changed so.
-    Passed(Response),
+    /// It goes on, changed so.
+    Passed(Passage),
     /// Its body has to come first, of at most so many bytes.
     Body(usize),
     /// It was answered.
@@ -57,7 +59,14 @@ pub enum Verdict {
 impl Stream {
     /// A request that just began. Without a shell there is no configuration, and everything is refused.
     pub fn new(id: u32, shell: Option<Rc<Shell>>) -> Self {
-        Self { id: RequestId(id.into()), shell, stage: Stage::Fresh, response: Response::default(), body_size: 0 }
+        Self {
+            id: RequestId(id.into()),
+            shell,
+            stage: Stage::Fresh,
+            response: Response::default(),
+            judged: None,
+            body_size: 0,
+        }
     }
 
     /// Where the request stands now: the root context may have decided a held one meanwhile.
@@ -67,9 +76,10 @@ impl Stream {
             && let Some(verdict) = shell.take_verdict(self.id)
         {
             match verdict {
-                Verdict::Passed(response) => {
+                Verdict::Passed(passage) => {
                     self.stage = Stage::Passed;
-                    self.response = response;
+                    self.response = Response { changes: passage.response, dress: passage.dress };
+                    self.judged = passage.judged;
                 }
                 Verdict::Body(max) => self.stage = Stage::Body(max),
                 Verdict::Refused => self.stage = Stage::Refused,
@@ -102,6 +112,7 @@ impl Stream {
             Step::Continue(passage) => {
                 let action = go_on(&passage);
                 self.response = Response { changes: passage.response, dress: passage.dress };
+                self.judged = passage.judged;
                 (if action == Action::Continue { Stage::Passed } else { Stage::Refused }, action)
             }
             Step::Hold => (Stage::Held, Action::Pause),
@@ -117,6 +128,16 @@ impl Stream {
         };
         self.stage = stage;
         action
+    }
+
+    /// The answer instead of the response, where another route served the request than the one it was judged by.
+    fn check_route(&mut self) -> Option<Answer> {
+        let judged = self.judged.take()?;
+        let shell = self.shell.as_ref()?;
+        let mut engine = shell.engine.borrow_mut();
+        let answer = engine.check_route(&judged, shell.ports(), host::now());
+        shell.flush(&mut engine);
+        answer
     }
 
     fn take_body(&mut self, body: SeenBody, max: usize) -> Action {
@@ -184,6 +205,10 @@ impl HttpContext for Stream {
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         self.stage();
+        if let Some(answer) = self.check_route() {
+            refuse(&answer);
+            return Action::Pause;
+        }
         // The map is read only where what is to be done depends on it, and before it is changed.
         let dress = self.response.dress.as_ref();
         let dressed = dress.map(|dress| dress.changes(host::header_map(Map::Response).unwrap_or_default()));
@@ -229,7 +254,7 @@ pub fn decide_held(shell: &Shell, id: RequestId, step: Step, body: SeenBody) -> 
         Step::Continue(passage) => match go_on(&passage) {
             Action::Continue => {
                 host::continue_request();
-                Some(Verdict::Passed(Response { changes: passage.response, dress: passage.dress }))
+                Some(Verdict::Passed(passage))
             }
             _ => Some(Verdict::Refused),
         },
