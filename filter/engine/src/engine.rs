@@ -285,7 +285,14 @@ impl Engine {
             request_id,
         };
         self.log.push(event.to_line());
-        (!monitored).then(|| Answer::new(&denial, &policy.realm, &policy.type_base, request_id))
+        if monitored {
+            return None;
+        }
+        let mut answer = Answer::new(&denial, &policy.realm, &policy.type_base, request_id);
+        if let Some(rules) = policy.responses_of(judged.rule) {
+            Dress { rules: Rc::clone(rules), is_https: false, is_identified: false }.put_on(&mut answer.headers);
+        }
+        Some(answer)
     }
 
     /// The stream of a request has ended.

@@ -171,34 +171,6 @@ mod tests {
         assert!(!set(&["10.1.0.0/16", "11.0.0.1"]).is_within(&set(&["10.0.0.0/8"])));
     }
 
-    /// `cargo test --release -p portcullis-engine addresses::set -- --ignored --nocapture` prints the figures.
-    #[test]
-    #[ignore = "a measurement"]
-    fn measure_a_look_up() {
-        for count in [10u32, 1_000, 100_000] {
-            let mut builder = Builder::default();
-            let step = u32::MAX / count;
-            (0..count).for_each(|n| builder.add(Cidr::V4(n * step, n * step + 255)));
-            (0..count)
-                .for_each(|n| builder.add(Cidr::V6(u128::from(n * step) << 64, (u128::from(n * step) << 64) + 255)));
-            let set = builder.build();
-            for v6 in [false, true] {
-                let (mut state, mut found) = (1u32, 0u32);
-                let started = std::time::Instant::now();
-                for _ in 0..2_000_000 {
-                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    let address: IpAddr = match v6 {
-                        true => std::net::Ipv6Addr::from_bits(u128::from(state) << 64).into(),
-                        false => std::net::Ipv4Addr::from_bits(state).into(),
-                    };
-                    found += u32::from(set.contains(std::hint::black_box(address)));
-                }
-                let nanos = started.elapsed().as_nanos() / 2_000_000;
-                println!("{count} of each, IPv6 {v6}: {nanos} ns a look-up, {} bytes, {found} found", set.heap_bytes());
-            }
-        }
-    }
-
     proptest! {
         #[test]
         fn it_is_the_union_of_its_networks(

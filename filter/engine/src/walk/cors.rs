@@ -6,6 +6,7 @@ use crate::cors::{Preflight, origin_of};
 use crate::counters::{CounterId, Verdict};
 use crate::http::{Method, RequestPath};
 use crate::policy::Rule;
+use crate::routes::Selected;
 
 use super::{NO_RULE, Stop, Walk};
 
@@ -42,9 +43,11 @@ impl Walk<'_> {
     /// The rule of the announced request. Header conditions are asked of the preflight: it has no other headers.
     fn rule_of_announced(&self, preflight: &Preflight<'_>, path: &RequestPath<'_>) -> Option<usize> {
         let policy = self.policy;
-        match self.ports.attributes.route_policy() {
-            Some(name) => std::str::from_utf8(&name).ok().and_then(|name| policy.named.get(name)).copied(),
-            None => {
+        match policy.routes.select(&policy.named, self.ports.attributes) {
+            Selected::Rule(index) => Some(index),
+            // What is wrong is said by the walk of the request itself.
+            Selected::Unknown { .. } => None,
+            Selected::Nothing => {
                 let announced = self.head.with_method(preflight.method.clone());
                 let found = policy.index.find(&announced, path).ok()?;
                 found.map(|found| found.index).or(policy.unmatched)
