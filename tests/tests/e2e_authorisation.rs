@@ -1,5 +1,6 @@
 //! Roles, paths bound to claims and conditions in the real Envoy: with its addresses, its certificates and its clock.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::indexing_slicing, reason = "and so has one that finds less than it looks for")]
 
 use std::sync::LazyLock;
 

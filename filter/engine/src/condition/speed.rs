@@ -1,4 +1,4 @@
-//! What conditions cost: printed by `cargo test --release -p portcullis-engine --lib condition::speed -- --nocapture`.
+//! What conditions cost, in microseconds; `filter/decisions/0003-conditions.md` has the command that prints it.
 
 use std::time::Instant;
 
