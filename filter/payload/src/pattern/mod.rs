@@ -1,0 +1,23 @@
+//! Patterns: what the rule files say, compiled at build time and run around each place where a literal was found.
+
+pub mod ops;
+mod run;
+
+pub use ops::{Class, Op};
+pub use run::{Matcher, Steps};
+
+/// One pattern of a rule.
+pub struct Pattern {
+    /// The number of its rule.
+    pub rule: u16,
+    /// The views it reads, as bits of [`crate::views::View`].
+    pub views: u8,
+    /// The lowest level that runs it.
+    pub level: u8,
+    /// The places it reads, as bits of [`crate::Place`]; 0 is all.
+    pub places: u16,
+    /// Where its code starts.
+    pub forward: u16,
+    /// Where the code for the text before the literal starts; 0 is none.
+    pub backward: u16,
+}
