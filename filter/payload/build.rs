@@ -44,7 +44,12 @@ fn main() {
             families.push(rule.family.clone());
         }
         let family = camel(&rule.family);
-        let places = mask(&rule.places, PLACES, &rule.file);
+        // `in: -header` is everything but headers.
+        let not: Vec<String> = rule.places.iter().filter_map(|p| p.strip_prefix('-').map(str::to_owned)).collect();
+        let places = match not.is_empty() {
+            true => mask(&rule.places, PLACES, &rule.file),
+            false => !mask(&not, PLACES, &rule.file) & 0x1fff,
+        };
         writeln!(out, "RuleEntry {{ id: {:?}, family: Family::{family}, weight: {}, level: {} }},", rule.id, rule.weight, rule.level).unwrap();
         writeln!(
             docs,

@@ -126,6 +126,8 @@ impl Reader<'_> {
                     return Ok(vec![Node::Optional(branches)]);
                 }
                 if let Some((low, high)) = self.count()? {
+                    // A repeated group is written out; without a number it repeats six times at most.
+                    let high = if high == 255 { low.max(6) } else { high };
                     if high > 12 {
                         return Err("a group repeats at most 12 times".into());
                     }
@@ -154,6 +156,8 @@ impl Reader<'_> {
                 b'd' => Node::Class(class_of(|b| b.is_ascii_digit())),
                 b'h' => Node::Class(class_of(|b| b.is_ascii_hexdigit())),
                 b's' => Node::Class(class_of(blank)),
+                b'S' => Node::Class(class_of(|b| !blank(b))),
+                b'W' => Node::Class(class_of(|b| !ops::is_word(b))),
                 b'n' => Node::Byte(b'\n'),
                 b'r' => Node::Byte(b'\r'),
                 b't' => Node::Byte(b'\t'),
@@ -282,8 +286,10 @@ fn prefixes(nodes: &[Node], tables: &Tables) -> Result<Vec<String>, String> {
         literals.into_iter().map(|l| l.into_iter().map(|b| b as char).collect::<String>()).collect();
     literals.sort();
     literals.dedup();
-    match literals.iter().find(|l| l.len() < 2) {
-        Some(short) => Err(format!("a pattern must start with two fixed bytes at least, not `{short}`")),
+    // One byte is enough if it is a rare one: each of them in a text costs a look.
+    let short = |l: &&String| l.is_empty() || (l.len() == 1 && l.chars().all(|c| c.is_ascii_alphanumeric() || c == ' '));
+    match literals.iter().find(short) {
+        Some(short) => Err(format!("a pattern must start with two fixed bytes or a symbol, not `{short}`")),
         None => Ok(literals),
     }
 }
@@ -295,8 +301,20 @@ fn expand(nodes: &[Node], tables: &Tables) -> Result<(Vec<Vec<u8>>, bool), Strin
         let (next, whole): (Vec<Vec<u8>>, bool) = match node {
             Node::Byte(byte) => (vec![vec![*byte]], true),
             Node::Boundary | Node::Start => (vec![Vec::new()], true),
-            Node::Class(class) if members(class).len() <= 4 => {
+            Node::Class(class) if members(class).len() <= 8 => {
                 (members(class).into_iter().map(|b| vec![b]).collect(), true)
+            }
+            Node::Run(class, 0, 1) if members(class).len() <= 4 => {
+                (std::iter::once(Vec::new()).chain(members(class).into_iter().map(|b| vec![b])).collect(), true)
+            }
+            Node::Optional(branches) => {
+                let (mut all, mut whole) = (vec![Vec::new()], true);
+                for branch in branches {
+                    let (some, branch_whole) = expand(branch, tables)?;
+                    all.extend(some);
+                    whole &= branch_whole;
+                }
+                (all, whole)
             }
             Node::Group(branches) => {
                 let (mut all, mut whole) = (Vec::new(), true);

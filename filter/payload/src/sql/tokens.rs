@@ -80,6 +80,7 @@ impl Tokens {
                     1
                 }
             }
+            b'@' if next == b'>' => self.two(b'='),
             b'@' => {
                 let length = rest(text, i).iter().take_while(|&&b| b == b'@').count();
                 let name = rest(text, i + length).iter().take_while(|&&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$')).count();
@@ -94,7 +95,6 @@ impl Tokens {
             b'&' if next == b'&' => self.two(b'&'),
             b'<' | b'>' | b'=' | b'!' | b':' if next == b'=' => self.two(b'='),
             b'<' if matches!(next, b'>' | b'@') => self.two(b'='),
-            b'@' if next == b'>' => self.two(b'='),
             b'<' | b'>' if next == byte => self.two(b'o'),
             b'=' | b'<' | b'>' => {
                 self.push(b'=');
@@ -200,7 +200,7 @@ impl Tokens {
         let call = at(tail, length + gap) == b'(';
         match words::kind(word) {
             // A function is one only with its parenthesis; without it, it is a word like others.
-            Some(b'f') => self.push(if call { b'f' } else { b'n' }),
+            Some(kind @ (b'f' | b'g')) => self.push(if call { kind } else { b'n' }),
             Some(b'y') => {
                 // `by` belongs to ORDER and GROUP.
                 if !matches!(self.last(), b'B') {

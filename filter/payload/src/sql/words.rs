@@ -2,7 +2,8 @@
 //!
 //! `&` joins conditions, `=` compares, `o` computes, `!` negates, `1` is a constant, `U` joins queries, `S` SELECT, `D` ALL and its like,
 //! `E` other statements, `W` WHERE, `H` HAVING, `R` FROM, `B` ORDER and GROUP, `y` BY, `L` LIMIT and its like, `I` INTO, `A` AS, `T` nouns of the
-//! catalogue, `C` CASE, `K` the rest, `f` functions.
+//! catalogue, `C` CASE, `K` the rest, `f` functions,
+//! `g` those that reports are made with.
 
 /// The kind of a word in lower case.
 pub fn kind(word: &[u8]) -> Option<u8> {
@@ -33,7 +34,7 @@ static WORDS: &[(&str, u8)] = &[
     ("asin", b'f'),
     ("atan", b'f'),
     ("attach", b'E'),
-    ("avg", b'f'),
+    ("avg", b'g'),
     ("backup", b'E'),
     ("begin", b'E'),
     ("benchmark", b'f'),
@@ -77,7 +78,7 @@ static WORDS: &[(&str, u8)] = &[
     ("copy", b'E'),
     ("cos", b'f'),
     ("cot", b'f'),
-    ("count", b'f'),
+    ("count", b'g'),
     ("crc32", b'f'),
     ("create", b'E'),
     ("cross", b'K'),
@@ -241,11 +242,11 @@ static WORDS: &[(&str, u8)] = &[
     ("make_set", b'f'),
     ("makedate", b'f'),
     ("master_pos_wait", b'f'),
-    ("max", b'f'),
+    ("max", b'g'),
     ("md5", b'f'),
     ("merge", b'E'),
     ("mid", b'f'),
-    ("min", b'f'),
+    ("min", b'g'),
     ("minus", b'U'),
     ("minute", b'f'),
     ("mod", b'o'),
@@ -370,7 +371,7 @@ static WORDS: &[(&str, u8)] = &[
     ("substr", b'f'),
     ("substring", b'f'),
     ("substring_index", b'f'),
-    ("sum", b'f'),
+    ("sum", b'g'),
     ("suser_name", b'f'),
     ("suser_sname", b'f'),
     ("sys_context", b'f'),
