@@ -163,7 +163,9 @@ impl Reader<'_> {
                 b't' => Node::Byte(b'\t'),
                 b'x' => {
                     let (a, b) = (self.next()?, self.next()?);
-                    Node::Byte(u8::from_str_radix(&format!("{}{}", a as char, b as char), 16).map_err(|e| e.to_string())?)
+                    Node::Byte(
+                        u8::from_str_radix(&format!("{}{}", a as char, b as char), 16).map_err(|e| e.to_string())?,
+                    )
                 }
                 other if other.is_ascii_alphanumeric() => return Err(format!("unknown escape `\\{}`", other as char)),
                 other => Node::Byte(other),
@@ -192,7 +194,8 @@ impl Reader<'_> {
                 let inner = String::from_utf8_lossy(&self.text[start..self.at - 1]).into_owned();
                 let (low, high) = inner.split_once(',').unwrap_or((&inner, &inner));
                 let low = low.parse().map_err(|_| format!("bad count {inner}"))?;
-                let high = if high.is_empty() { 255 } else { high.parse().map_err(|_| format!("bad count {inner}"))? };
+                let high =
+                    if high.is_empty() { 255 } else { high.parse().map_err(|_| format!("bad count {inner}"))? };
                 return Ok(Some((low, high)));
             }
             _ => return Ok(None),
@@ -287,7 +290,8 @@ fn prefixes(nodes: &[Node], tables: &Tables) -> Result<Vec<String>, String> {
     literals.sort();
     literals.dedup();
     // One byte is enough if it is a rare one: each of them in a text costs a look.
-    let short = |l: &&String| l.is_empty() || (l.len() == 1 && l.chars().all(|c| c.is_ascii_alphanumeric() || c == ' '));
+    let short =
+        |l: &&String| l.is_empty() || (l.len() == 1 && l.chars().all(|c| c.is_ascii_alphanumeric() || c == ' '));
     match literals.iter().find(short) {
         Some(short) => Err(format!("a pattern must start with two fixed bytes or a symbol, not `{short}`")),
         None => Ok(literals),
@@ -331,7 +335,8 @@ fn expand(nodes: &[Node], tables: &Tables) -> Result<(Vec<Vec<u8>>, bool), Strin
             }
             _ => return Ok((found, false)),
         };
-        if next.len() * found.len() > 2000 || (next.len() > 1 && found.len() > 40 && found.iter().all(|l| l.len() > 2)) {
+        if next.len() * found.len() > 2000 || (next.len() > 1 && found.len() > 40 && found.iter().all(|l| l.len() > 2))
+        {
             return Ok((found, false));
         }
         found = found.iter().flat_map(|a| next.iter().map(move |b| [a.as_slice(), b].concat())).collect();

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arguments;
+mod base64;
 pub mod bytes;
 mod html;
 mod mask;

@@ -48,7 +48,7 @@ const fn kind(byte: u8) -> u16 {
         b'$' | b'^' | b'{' | b'}' | b'|' | b';' | b'(' | b')' => SHELL | SQL,
         b'=' | b'#' | b'@' | b'*' | b'!' | b'~' | b',' => SQL,
         b' ' | b'\t' => BLANK,
-        b'+' => BLANK | SQL,
+        b'+' => BLANK | SQL | SHELL,
         b'\n' | b'\r' => BLANK | SHELL,
         0..=31 | 127 => CONTROL,
         128..=255 => HIGH,

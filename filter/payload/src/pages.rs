@@ -44,11 +44,19 @@ pub fn markdown() -> String {
         if pages.is_empty() {
             continue;
         }
-        let _ = write!(out, "\n## {}\n\n| rule | points | level | catches | example | reference |\n|---|---|---|---|---|---|\n", family.as_str());
+        let _ = write!(
+            out,
+            "\n## {}\n\n| rule | points | level | catches | example | reference |\n|---|---|---|---|---|---|\n",
+            family.as_str()
+        );
         for page in pages {
             let example = page.example.replace('|', "\\|").replace('`', "'");
             let catches = page.catches.replace('|', "\\|");
-            let _ = writeln!(out, "| `{}` | {} | {} | {catches} | `{example}` | {} |", page.id, page.weight, page.level, page.reference);
+            let _ = writeln!(
+                out,
+                "| `{}` | {} | {} | {catches} | `{example}` | {} |",
+                page.id, page.weight, page.level, page.reference
+            );
         }
     }
     out

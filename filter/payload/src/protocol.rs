@@ -39,7 +39,9 @@ fn content_type(value: &[u8], inspection: &mut Inspection<'_>) {
     let kind = trimmed(kind);
     let mut halves = kind.split(|&b| b == b'/');
     let token = |half: Option<&[u8]>| {
-        half.is_some_and(|h| !h.is_empty() && h.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'+' | b'-' | b'_')))
+        half.is_some_and(|h| {
+            !h.is_empty() && h.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'+' | b'-' | b'_'))
+        })
     };
     if !token(halves.next()) || !token(halves.next()) || halves.next().is_some() {
         inspection.note(id::PROTOCOL_CONTENT_TYPE, source, value);
@@ -98,7 +100,14 @@ fn header(name: &[u8], value: &[u8], inspection: &mut Inspection<'_>) {
 /// Judges a header of a part of a multipart body.
 pub fn part_header(name: &[u8], value: &[u8], inspection: &mut Inspection<'_>) {
     let source = Source { place: Place::Header, name };
-    const KNOWN: &[&[u8]] = &[b"content-disposition", b"content-type", b"content-transfer-encoding", b"content-id", b"content-length", b"content-description"];
+    const KNOWN: &[&[u8]] = &[
+        b"content-disposition",
+        b"content-type",
+        b"content-transfer-encoding",
+        b"content-id",
+        b"content-length",
+        b"content-description",
+    ];
     if name.is_empty() {
         return;
     }
@@ -106,7 +115,10 @@ pub fn part_header(name: &[u8], value: &[u8], inspection: &mut Inspection<'_>) {
         inspection.note(id::PROTOCOL_PART_HEADER, source, name);
     } else if name.eq_ignore_ascii_case(b"content-type") {
         content_type(value, inspection);
-    } else if name.eq_ignore_ascii_case(b"content-transfer-encoding") && !value.eq_ignore_ascii_case(b"binary") && !value.eq_ignore_ascii_case(b"8bit") {
+    } else if name.eq_ignore_ascii_case(b"content-transfer-encoding")
+        && !value.eq_ignore_ascii_case(b"binary")
+        && !value.eq_ignore_ascii_case(b"8bit")
+    {
         inspection.note(id::PROTOCOL_PART_ENCODING, source, value);
     }
 }
@@ -120,8 +132,9 @@ pub fn file_name(name: &[u8], file: &[u8], inspection: &mut Inspection<'_>) {
     }
     let lower = file.to_ascii_lowercase();
     let mut pieces = lower.split(|&b| b == b'.').skip(1);
-    if pieces.any(|piece| RUNNABLE.contains(&part(piece, 0, piece.iter().position(|b| !b.is_ascii_alphanumeric()).unwrap_or(piece.len()))))
-        || matches!(lower.as_slice(), b".htaccess" | b".user.ini" | b"web.config")
+    if pieces.any(|piece| {
+        RUNNABLE.contains(&part(piece, 0, piece.iter().position(|b| !b.is_ascii_alphanumeric()).unwrap_or(piece.len())))
+    }) || matches!(lower.as_slice(), b".htaccess" | b".user.ini" | b"web.config")
         || at(file, 0) == 0 && !file.is_empty()
     {
         inspection.note(id::UPLOAD_RUNNABLE_FILE, source, file);
@@ -130,6 +143,25 @@ pub fn file_name(name: &[u8], file: &[u8], inspection: &mut Inspection<'_>) {
 
 /// What servers run when it is asked for.
 const RUNNABLE: &[&[u8]] = &[
-    b"php", b"php3", b"php4", b"php5", b"php7", b"phtml", b"phar", b"phps", b"jsp", b"jspx", b"jspf", b"asp", b"aspx", b"ashx", b"asmx", b"asa", b"cer", b"cgi", b"shtml",
-    b"htaccess", b"cfm",
+    b"php",
+    b"php3",
+    b"php4",
+    b"php5",
+    b"php7",
+    b"phtml",
+    b"phar",
+    b"phps",
+    b"jsp",
+    b"jspx",
+    b"jspf",
+    b"asp",
+    b"aspx",
+    b"ashx",
+    b"asmx",
+    b"asa",
+    b"cer",
+    b"cgi",
+    b"shtml",
+    b"htaccess",
+    b"cfm",
 ];

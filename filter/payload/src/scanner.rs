@@ -2,8 +2,9 @@
 
 use daachorse::DoubleArrayAhoCorasick;
 
+use crate::base64;
 use crate::bytes::part;
-use crate::normalise::{Trace, normalise};
+use crate::normalise::normalise;
 use crate::pattern::{Matcher, Pattern, Steps};
 use crate::rules::{FAMILIES, Family, RuleId, id, tables};
 use crate::settings::Settings;
@@ -21,6 +22,7 @@ pub struct Scanner {
 pub struct Scratch {
     text: Vec<u8>,
     other: Vec<u8>,
+    inner: Vec<u8>,
     view: Vec<u8>,
     tokens: sql::Tokens,
 }
@@ -134,15 +136,24 @@ impl<'a> Inspection<'a> {
 
     /// Judges one value. Decoding that belongs to its place (the percent signs of a query, the escapes of JSON) is done already.
     pub fn value(&mut self, source: Source<'_>, value: &[u8]) {
+        self.plain(source, value);
+        let mut inner = std::mem::take(&mut self.scratch.inner);
+        if base64::text(value, &mut inner) {
+            self.plain(source, &inner);
+        }
+        self.scratch.inner = inner;
+    }
+
+    fn plain(&mut self, source: Source<'_>, value: &[u8]) {
         let kinds = mask::of(value);
         // Numbers, dates and single bytes say nothing.
         if value.len() < 2 || kinds & !(mask::DIGIT | mask::DASH) == 0 {
             return;
         }
         self.steps.left = self.steps.left.saturating_add(STEPS_PER_BYTE * value.len() as u64);
-        let Scratch { text, other, view, tokens } = &mut *self.scratch;
+        let Scratch { text, other, view, tokens, .. } = &mut *self.scratch;
         let trace = normalise(value, kinds, text, other);
-        let kinds = if trace == Trace::default() && kinds & mask::ESCAPE == 0 { kinds } else { mask::of(text) };
+        let kinds = if kinds & (mask::ESCAPE | mask::CONTROL | mask::HIGH) == 0 { kinds } else { mask::of(text) };
         self.verdict.depth = self.verdict.depth.max(trace.depth);
         let mut evidence = Evidence {
             settings: self.settings,
@@ -172,15 +183,27 @@ impl<'a> Inspection<'a> {
     }
 }
 
-fn search(automaton: &DoubleArrayAhoCorasick<u32>, text: &[u8], views: u8, evidence: &mut Evidence<'_>, steps: &mut Steps) {
+fn search(
+    automaton: &DoubleArrayAhoCorasick<u32>,
+    text: &[u8],
+    views: u8,
+    evidence: &mut Evidence<'_>,
+    steps: &mut Steps,
+) {
     let matcher = Matcher { ops: tables::OPS, classes: tables::CLASSES, words: tables::WORD_LISTS };
     let place = evidence.source.place.bit();
     for hit in automaton.find_overlapping_iter(text) {
         let literal = hit.value() as usize;
-        let (Some(&from), Some(&to)) = (tables::LITERAL_STARTS.get(literal), tables::LITERAL_STARTS.get(literal + 1)) else { continue };
+        let (Some(&from), Some(&to)) = (tables::LITERAL_STARTS.get(literal), tables::LITERAL_STARTS.get(literal + 1))
+        else {
+            continue;
+        };
         for &number in tables::LITERAL_PATTERNS.get(usize::from(from)..usize::from(to)).unwrap_or_default() {
             let Some(pattern) = tables::PATTERNS.get(usize::from(number)) else { continue };
-            if pattern.views & views == 0 || (pattern.places != 0 && pattern.places & place == 0) || pattern.level > evidence.settings.level {
+            if pattern.views & views == 0
+                || (pattern.places != 0 && pattern.places & place == 0)
+                || pattern.level > evidence.settings.level
+            {
                 continue;
             }
             let rule = RuleId(pattern.rule);
@@ -194,7 +217,13 @@ fn search(automaton: &DoubleArrayAhoCorasick<u32>, text: &[u8], views: u8, evide
     }
 }
 
-fn attempt(matcher: &Matcher<'_>, pattern: &Pattern, text: &[u8], at: usize, steps: &mut Steps) -> Option<(usize, usize)> {
+fn attempt(
+    matcher: &Matcher<'_>,
+    pattern: &Pattern,
+    text: &[u8],
+    at: usize,
+    steps: &mut Steps,
+) -> Option<(usize, usize)> {
     let start = if pattern.backward == 0 { at } else { matcher.backward(pattern.backward, text, at, steps)? };
     let end = matcher.forward(pattern.forward, text, at, steps)?;
     Some((start, end))

@@ -7,8 +7,6 @@ use crate::mask;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum View {
-    /// The normal form.
-    Text = 1,
     /// Comments of SQL are blanks.
     Sql = 2,
     /// What a shell drops is gone: quotes, backslashes, `^`, `$@`, `${IFS}`.
@@ -23,7 +21,6 @@ pub enum View {
 pub fn derive(view: View, text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
     out.clear();
     match view {
-        View::Text => false,
         View::Sql => sql(text, kinds, out),
         View::Shell => shell(text, kinds, out),
         View::Path => path(text, kinds, out),
@@ -32,7 +29,9 @@ pub fn derive(view: View, text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
 }
 
 fn sql(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
-    if kinds & mask::SQL == 0 || !(contains(text, b"/*") || (contains(text, b"\n") && (contains(text, b"--") || contains(text, b"#")))) {
+    if kinds & mask::SQL == 0
+        || !(contains(text, b"/*") || (contains(text, b"\n") && (contains(text, b"--") || contains(text, b"#"))))
+    {
         return false;
     }
     let mut i = 0;
@@ -49,7 +48,9 @@ fn sql(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
                 // `un/**/ion` is one word for those who delete comments, two for those who blank them: here it is one
                 // where letters touch on both sides of an empty comment and the whole is a word that matters.
                 Some(end) => {
-                    let joins = end == i + 2 && out.last().is_some_and(u8::is_ascii_alphabetic) && joined(out, rest(text, end + 2));
+                    let joins = end == i + 2
+                        && out.last().is_some_and(u8::is_ascii_alphabetic)
+                        && joined(out, rest(text, end + 2));
                     if !joins {
                         out.push(b' ');
                     }
@@ -67,12 +68,12 @@ fn sql(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
             i += 2;
             continue;
         }
-        if byte == b'#' || (byte == b'-' && at(text, i + 1) == b'-') {
-            if let Some(end) = find(text, b"\n", i) {
-                out.push(b' ');
-                i = end + 1;
-                continue;
-            }
+        if (byte == b'#' || (byte == b'-' && at(text, i + 1) == b'-'))
+            && let Some(end) = find(text, b"\n", i)
+        {
+            out.push(b' ');
+            i = end + 1;
+            continue;
         }
         out.push(byte);
         i += 1;
@@ -84,8 +85,11 @@ fn joined(before: &[u8], after: &[u8]) -> bool {
     let start = before.iter().rposition(|b| !b.is_ascii_alphabetic()).map_or(0, |i| i + 1);
     let head = rest(before, start);
     let tail = part(after, 0, after.iter().take_while(|b| b.is_ascii_alphabetic()).count());
-    const WORDS: &[&[u8]] = &[b"union", b"select", b"insert", b"update", b"delete", b"sleep", b"benchmark", b"information_schema"];
-    WORDS.iter().any(|word| word.strip_prefix(head).is_some_and(|left| !left.is_empty() && !head.is_empty() && tail.starts_with(left)))
+    const WORDS: &[&[u8]] =
+        &[b"union", b"select", b"insert", b"update", b"delete", b"sleep", b"benchmark", b"information_schema"];
+    WORDS.iter().any(|word| {
+        word.strip_prefix(head).is_some_and(|left| !left.is_empty() && !head.is_empty() && tail.starts_with(left))
+    })
 }
 
 fn shell(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
@@ -135,12 +139,18 @@ fn brace_list(tail: &[u8]) -> bool {
     let inner = part(tail, 1, 64);
     let Some(end) = inner.iter().position(|&b| b == b'}') else { return false };
     let inner = part(inner, 0, end);
-    inner.contains(&b',') && inner.first().is_some_and(u8::is_ascii_alphabetic) && !inner.iter().any(|&b| is_blank(b) || b == b':')
+    inner.contains(&b',')
+        && inner.first().is_some_and(u8::is_ascii_alphabetic)
+        && !inner.iter().any(|&b| is_blank(b) || b == b':')
 }
 
 fn path(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
     if kinds & mask::SLASH == 0
-        || !(text.contains(&b'\\') || contains(text, b"//") || contains(text, b"/.") || contains(text, b"0x") || contains(text, b"/;"))
+        || !(text.contains(&b'\\')
+            || contains(text, b"//")
+            || contains(text, b"/.")
+            || contains(text, b"0x")
+            || contains(text, b"/;"))
     {
         return false;
     }
@@ -175,9 +185,20 @@ fn one_path_byte(text: &[u8], i: usize, byte: u8) -> (u8, usize) {
 }
 
 fn squeezed(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
-    if kinds & (mask::BLANK | mask::CONTROL) == 0 || text.len() > 2048 {
+    if kinds & (mask::BLANK | mask::CONTROL | mask::ANGLE) == 0 || text.len() > 2048 {
         return false;
     }
-    out.extend(text.iter().copied().filter(|&b| b > b' ' && b != 127));
+    let mut i = 0;
+    while let Some(&byte) = text.get(i) {
+        // `al<x>ert`: for those who strip tags.
+        if byte == b'<' && at(text, i + 2) == b'>' && at(text, i + 1).is_ascii_alphabetic() {
+            i += 3;
+            continue;
+        }
+        if byte > b' ' && byte != 127 {
+            out.push(byte);
+        }
+        i += 1;
+    }
     out.len() != text.len()
 }

@@ -71,7 +71,9 @@ pub fn read(path: &Path) -> Result<Vec<Item>> {
         item.baseline = baseline.get(&item.id).cloned();
     }
     // What the suite's own engine lets through is neither attack nor legitimate.
-    items.retain(|item| item.kind != Kind::Suite || item.baseline.as_ref().is_some_and(|(one, _)| one.first() == Some(&true)));
+    items.retain(|item| {
+        item.kind != Kind::Suite || item.baseline.as_ref().is_some_and(|(one, _)| one.first() == Some(&true))
+    });
     Ok(items)
 }
 
@@ -92,11 +94,29 @@ fn item(record: &Value) -> Option<Item> {
     let source = text("src");
     if let Some(payload) = bytes("payload") {
         let shown = String::from_utf8_lossy(&payload).into_owned();
-        return Some(Item { class: text("cls"), source, half, kind: Kind::Attack, baseline: None, shown, requests: Recorded::three(&payload), id });
+        return Some(Item {
+            class: text("cls"),
+            source,
+            half,
+            kind: Kind::Attack,
+            baseline: None,
+            shown,
+            requests: Recorded::three(&payload),
+            id,
+        });
     }
     if let Some(value) = bytes("value") {
         let shown = String::from_utf8_lossy(&value).into_owned();
-        return Some(Item { class: "value".into(), source, half, kind: Kind::Value, baseline: None, shown, requests: Recorded::three(&value), id });
+        return Some(Item {
+            class: "value".into(),
+            source,
+            half,
+            kind: Kind::Value,
+            baseline: None,
+            shown,
+            requests: Recorded::three(&value),
+            id,
+        });
     }
     let request = match bytes("raw") {
         Some(raw) => Recorded::raw(&raw)?,
@@ -107,7 +127,9 @@ fn item(record: &Value) -> Option<Item> {
                 .get("headers")?
                 .as_array()?
                 .iter()
-                .filter_map(|pair| Some((pair.get(0)?.as_str()?.to_owned(), pair.get(1)?.as_str()?.as_bytes().to_vec())))
+                .filter_map(|pair| {
+                    Some((pair.get(0)?.as_str()?.to_owned(), pair.get(1)?.as_str()?.as_bytes().to_vec()))
+                })
                 .collect(),
             body: bytes("body").unwrap_or_default(),
         },
@@ -121,7 +143,10 @@ fn item(record: &Value) -> Option<Item> {
     let odd: Vec<String> = request
         .headers
         .iter()
-        .filter(|(name, _)| !["host", "accept", "connection", "content-length", "accept-encoding"].contains(&name.to_ascii_lowercase().as_str()))
+        .filter(|(name, _)| {
+            !["host", "accept", "connection", "content-length", "accept-encoding"]
+                .contains(&name.to_ascii_lowercase().as_str())
+        })
         .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value)))
         .collect();
     let shown = format!("{} {} [{}] {body}", request.method, String::from_utf8_lossy(&request.target), odd.join(" | "));
@@ -131,7 +156,8 @@ fn item(record: &Value) -> Option<Item> {
 
 /// A stable half for an id: FNV-1a.
 pub fn half(id: &str) -> u8 {
-    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let hash =
+        id.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     ((hash >> 17) & 1) as u8
 }
 

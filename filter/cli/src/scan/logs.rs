@@ -50,13 +50,28 @@ pub fn access_log(text: &str, path: &Path) -> Vec<Item> {
                 headers.push((name.to_owned(), value.as_bytes().to_vec()));
             }
         }
-        let recorded = Recorded { method: method.to_owned(), target: target.as_bytes().to_vec(), headers, body: Vec::new() };
-        items.push(legitimate(format!("{}:{}", path.display(), number + 1), "access log", request.to_owned(), recorded));
+        let recorded =
+            Recorded { method: method.to_owned(), target: target.as_bytes().to_vec(), headers, body: Vec::new() };
+        items.push(legitimate(
+            format!("{}:{}", path.display(), number + 1),
+            "access log",
+            request.to_owned(),
+            recorded,
+        ));
     }
     items
 }
 
 fn legitimate(id: String, class: &str, shown: String, request: Recorded) -> Item {
     let half = half(&id);
-    Item { id, class: class.to_owned(), source: String::new(), half, kind: Kind::Legitimate, baseline: None, shown, requests: vec![request] }
+    Item {
+        id,
+        class: class.to_owned(),
+        source: String::new(),
+        half,
+        kind: Kind::Legitimate,
+        baseline: None,
+        shown,
+        requests: vec![request],
+    }
 }

@@ -41,7 +41,8 @@ impl Row {
     }
 
     fn shares(&self, counts: &[usize]) -> String {
-        let shares: Vec<_> = counts.iter().map(|&c| format!("{:.1}", 100.0 * c as f64 / self.items.max(1) as f64)).collect();
+        let shares: Vec<_> =
+            counts.iter().map(|&c| format!("{:.1}", 100.0 * c as f64 / self.items.max(1) as f64)).collect();
         if shares.is_empty() { "-".to_owned() } else { shares.join(" / ") }
     }
 }
@@ -91,7 +92,11 @@ pub fn print(arguments: &Arguments, items: &[Item], outcomes: &[Outcome]) -> Res
             .collect();
         writeln!(out, "{:#}", json!(table))?;
     } else {
-        writeln!(out, "{:<42} {:>6}  {:<22} {:<22} {:<22} {:>8}", "CLASS", "ITEMS", "REFUSED %", "BASELINE LEVEL 1 %", "BASELINE LEVEL 2 %", "US/REQ")?;
+        writeln!(
+            out,
+            "{:<42} {:>6}  {:<22} {:<22} {:<22} {:>8}",
+            "CLASS", "ITEMS", "REFUSED %", "BASELINE LEVEL 1 %", "BASELINE LEVEL 2 %", "US/REQ"
+        )?;
         for (name, row) in &rows {
             writeln!(
                 out,
@@ -106,17 +111,35 @@ pub fn print(arguments: &Arguments, items: &[Item], outcomes: &[Outcome]) -> Res
         }
     }
     if arguments.show_misses {
-        let misses = items.iter().zip(outcomes).filter(|(item, outcome)| is_attack(item) && outcome.refused.contains(&false));
+        let misses =
+            items.iter().zip(outcomes).filter(|(item, outcome)| is_attack(item) && outcome.refused.contains(&false));
         for (item, outcome) in misses.take(arguments.limit) {
             let forms: String = outcome.refused.iter().map(|&r| if r { '1' } else { '0' }).collect();
-            writeln!(out, "MISS {} {} {} {forms} {} {}", item.id, item.class, item.source, evidence(outcome.verdicts.first()), short(&item.shown))?;
+            writeln!(
+                out,
+                "MISS {} {} {} {forms} {} {}",
+                item.id,
+                item.class,
+                item.source,
+                evidence(outcome.verdicts.first()),
+                short(&item.shown)
+            )?;
         }
     }
     if arguments.show_false_positives {
-        let wrong = items.iter().zip(outcomes).filter(|(item, outcome)| !is_attack(item) && outcome.refused.contains(&true));
+        let wrong =
+            items.iter().zip(outcomes).filter(|(item, outcome)| !is_attack(item) && outcome.refused.contains(&true));
         for (item, outcome) in wrong.take(arguments.limit) {
             let verdict = outcome.verdicts.iter().zip(&outcome.refused).find(|(_, r)| **r).map(|(v, _)| v);
-            writeln!(out, "REFUSED {} {} {} {} {}", item.id, item.class, item.source, evidence(verdict), short(&item.shown))?;
+            writeln!(
+                out,
+                "REFUSED {} {} {} {} {}",
+                item.id,
+                item.class,
+                item.source,
+                evidence(verdict),
+                short(&item.shown)
+            )?;
         }
     }
     Ok(())
@@ -128,8 +151,18 @@ fn is_attack(item: &Item) -> bool {
 
 fn evidence(verdict: Option<&Verdict>) -> String {
     let found = verdict.map(Verdict::findings).unwrap_or_default();
-    let found: Vec<_> =
-        found.iter().map(|f| format!("{}={}@{}:{:?}", f.rule.as_str(), f.weight, f.place.as_str(), String::from_utf8_lossy(f.excerpt.get(..30).unwrap_or(&f.excerpt)))).collect();
+    let found: Vec<_> = found
+        .iter()
+        .map(|f| {
+            format!(
+                "{}={}@{}:{:?}",
+                f.rule.as_str(),
+                f.weight,
+                f.place.as_str(),
+                String::from_utf8_lossy(f.excerpt.get(..30).unwrap_or(&f.excerpt))
+            )
+        })
+        .collect();
     format!("{{{}}}", found.join(", "))
 }
 

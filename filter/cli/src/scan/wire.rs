@@ -16,7 +16,10 @@ impl Recorded {
     /// The same payload as a query parameter, as a field of a form and as a string of a JSON document.
     pub fn three(payload: &[u8]) -> Vec<Self> {
         let make = |method: &str, target: Vec<u8>, kind: Option<&str>, body: Vec<u8>| {
-            let mut headers = vec![("Host".to_owned(), b"shop.example.com".to_vec()), ("User-Agent".to_owned(), AGENT.as_bytes().to_vec())];
+            let mut headers = vec![
+                ("Host".to_owned(), b"shop.example.com".to_vec()),
+                ("User-Agent".to_owned(), AGENT.as_bytes().to_vec()),
+            ];
             if let Some(kind) = kind {
                 headers.push(("Content-Type".to_owned(), kind.as_bytes().to_vec()));
             }
@@ -40,8 +43,10 @@ impl Recorded {
         let mut lines = head.split("\r\n");
         let mut start = lines.next()?.splitn(3, ' ');
         let (method, target) = (start.next()?.to_owned(), start.next().unwrap_or("").as_bytes().to_vec());
-        let headers =
-            lines.filter_map(|line| line.split_once(':')).map(|(n, v)| (n.to_owned(), v.trim().as_bytes().to_vec())).collect();
+        let headers = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(n, v)| (n.to_owned(), v.trim().as_bytes().to_vec()))
+            .collect();
         Some(Self { method, target, headers, body: bytes.get(end + 4..)?.to_vec() })
     }
 

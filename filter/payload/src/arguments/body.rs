@@ -3,7 +3,7 @@
 use crate::bytes::{find, part, rest, trimmed};
 use crate::verdict::Place;
 
-use super::{Request, Values, json, multipart, pairs, xml};
+use super::{Request, Values, json, multipart, xml};
 
 /// Hands on the values of the body.
 pub fn inspect(request: &Request<'_>, values: &mut Values<'_, '_>) {
@@ -12,13 +12,17 @@ pub fn inspect(request: &Request<'_>, values: &mut Values<'_, '_>) {
         return;
     }
     let declared = request.header(b"content-type").unwrap_or_default();
-    let kind = trimmed(part(declared, 0, declared.iter().position(|&b| b == b';').unwrap_or(declared.len()))).to_ascii_lowercase();
+    let kind = trimmed(part(declared, 0, declared.iter().position(|&b| b == b';').unwrap_or(declared.len())))
+        .to_ascii_lowercase();
     if kind.starts_with(b"multipart/") {
         let boundary = multipart::parameter(declared, b"boundary").unwrap_or_default();
         return multipart::inspect(boundary, body, values);
     }
     let first = trimmed(body).first().copied().unwrap_or(0);
-    if kind.ends_with(b"json") || kind.ends_with(b"ndjson") || (first == b'{' || first == b'[') && !kind.ends_with(b"urlencoded") {
+    if kind.ends_with(b"json")
+        || kind.ends_with(b"ndjson")
+        || (first == b'{' || first == b'[') && !kind.ends_with(b"urlencoded")
+    {
         json::inspect(body, values);
         // A query of GraphQL is a language of its own; its string is judged as one value already.
         if !matches!(first, b'{' | b'[' | b'"') {
@@ -27,7 +31,7 @@ pub fn inspect(request: &Request<'_>, values: &mut Values<'_, '_>) {
         return;
     }
     if kind.ends_with(b"urlencoded") {
-        pairs::each(body, b'&', true, |name, value| values.pair(Place::Form, name, value));
+        values.pairs(Place::Form, body);
         return;
     }
     if kind.ends_with(b"xml") || (first == b'<' && !kind.starts_with(b"text/html")) {
@@ -37,7 +41,7 @@ pub fn inspect(request: &Request<'_>, values: &mut Values<'_, '_>) {
     // Unknown and plain text: pairs if it looks like some, one value in any case.
     let line = part(body, 0, 4096);
     if find(line, b"=", 0).is_some() && !rest(line, 0).iter().any(|&b| b == b' ' || b == b'\n') {
-        pairs::each(body, b'&', true, |name, value| values.pair(Place::Form, name, value));
+        values.pairs(Place::Form, body);
     } else {
         values.give(Place::Text, b"", body);
     }

@@ -1,7 +1,8 @@
 //! Keys and strings of a JSON document, also of one that is not well formed: what a lenient parser would see.
 
 use crate::bytes::{at, hex, part, rest};
-use crate::verdict::Place;
+use crate::rules::id;
+use crate::verdict::{Place, Source};
 
 use super::Values;
 
@@ -9,9 +10,14 @@ use super::Values;
 pub fn inspect(text: &[u8], values: &mut Values<'_, '_>) {
     let mut key: Vec<u8> = Vec::new();
     let mut string: Vec<u8> = Vec::new();
-    let mut i = 0;
+    let (mut i, mut depth) = (0, 0u32);
     while let Some(&byte) = text.get(i) {
         if byte != b'"' {
+            match byte {
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
             i += 1;
             continue;
         }
@@ -24,9 +30,42 @@ pub fn inspect(text: &[u8], values: &mut Values<'_, '_>) {
             values.give(Place::Name, &string, &string);
             std::mem::swap(&mut key, &mut string);
             i = next + 1;
+            operator(&key, rest(text, i), depth, values);
         } else {
             values.give(Place::Json, &key, &string);
         }
+    }
+}
+
+/// An operator of a document database as a key: compared with nothing, or where a field's name should be.
+fn operator(key: &[u8], after: &[u8], depth: u32, values: &mut Values<'_, '_>) {
+    if key.first() != Some(&b'$') {
+        return;
+    }
+    let after = crate::bytes::trimmed(part(after, 0, 16));
+    let compares = matches!(
+        key,
+        b"$ne" | b"$gt" | b"$gte" | b"$lt" | b"$lte" | b"$nin" | b"$regex" | b"$exists" | b"$eq" | b"$not"
+    );
+    let nothing = [&b"\"\""[..], b"null", b"-1", b"\".*", b"\"^", b"true", b"[]", b"{}", b"\"a", b"\"0\""]
+        .iter()
+        .any(|known| after.starts_with(known));
+    let query = compares
+        || matches!(
+            key,
+            b"$elemMatch"
+                | b"$text"
+                | b"$where"
+                | b"$in"
+                | b"$all"
+                | b"$size"
+                | b"$mod"
+                | b"$type"
+                | b"$expr"
+                | b"$slice"
+        );
+    if (compares && nothing && key != b"$regex" && key != b"$exists") || (query && depth <= 1) {
+        values.inspection.note(id::NOSQLI_COMPARISON, Source { place: Place::Json, name: key }, after);
     }
 }
 

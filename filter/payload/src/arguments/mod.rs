@@ -53,7 +53,16 @@ pub fn inspect(request: &Request<'_>, inspection: &mut Inspection<'_>) {
     };
     let mut values = Values { inspection, count: 0 };
     values.give(Place::Path, b"", &percent_decoded(path, false));
-    pairs::each(query, b'&', true, |name, value| values.pair(Place::Query, name, value));
+    // A segment is a parameter as well: judged on its own if it is more than a word.
+    for segment in path
+        .split(|&b| b == b'/')
+        .filter(|s| s.len() > 15 || !s.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')))
+    {
+        if segment.len() + 1 < path.len() || path.first() == Some(&b'/') {
+            values.give(Place::Path, b"segment", &percent_decoded(segment, false));
+        }
+    }
+    values.pairs(Place::Query, query);
     for &(name, value) in request.headers {
         values.header(name, value);
     }
@@ -77,6 +86,23 @@ impl Values<'_, '_> {
     pub(crate) fn pair(&mut self, place: Place, name: &[u8], value: &[u8]) {
         self.give(Place::Name, name, name);
         self.give(place, name, value);
+    }
+
+    /// The pairs of a query or a form. Where a name is none, the whole is also judged in one piece: `&` and `=` were part of it.
+    pub(crate) fn pairs(&mut self, place: Place, text: &[u8]) {
+        let mut odd = false;
+        pairs::each(text, b'&', true, |name, value| {
+            odd |= name.iter().any(|b| {
+                matches!(
+                    b,
+                    b'<' | b'>' | b'"' | b'\'' | b'(' | b';' | b'#' | b'`' | b'!' | b'/' | b'|' | b'&' | b'{' | b','
+                )
+            });
+            self.pair(place, name, value);
+        });
+        if odd {
+            self.give(place, b"", &percent_decoded(text, true));
+        }
     }
 
     fn header(&mut self, name: &[u8], value: &[u8]) {

@@ -97,7 +97,11 @@ pub fn parameter<'a>(value: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
             Some((&quote @ (b'"' | b'\''), inner)) => {
                 // The last quote that a parameter or the end follows: names with quotes in them are read whole.
                 let end = (0..inner.len())
-                    .find(|&i| inner.get(i) == Some(&quote) && matches!(inner.get(i + 1), None | Some(b';' | b' ')) && inner.get(i.wrapping_sub(1)) != Some(&b'\\'))
+                    .find(|&i| {
+                        inner.get(i) == Some(&quote)
+                            && matches!(inner.get(i + 1), None | Some(b';' | b' '))
+                            && inner.get(i.wrapping_sub(1)) != Some(&b'\\')
+                    })
                     .unwrap_or(inner.len());
                 part(inner, 0, end)
             }

@@ -41,7 +41,11 @@ fn name(tag: &tag::Tag<'_>, text: &[u8], evidence: &mut Evidence<'_>) {
 fn one(attribute: &tag::Attribute<'_>, text: &[u8], start: usize, evidence: &mut Evidence<'_>) {
     let excerpt = part(text, start, start + 64);
     let name = attribute.name;
-    if name.len() > 4 && name.starts_with(b"on") && rest(name, 2).iter().all(u8::is_ascii_alphabetic) && attribute.has_value {
+    if name.len() > 4
+        && name.starts_with(b"on")
+        && rest(name, 2).iter().all(u8::is_ascii_alphabetic)
+        && attribute.has_value
+    {
         evidence.add(id::XSS_EVENT_ATTRIBUTE, excerpt);
     }
     let local = name.iter().position(|&b| b == b':').map_or(name, |colon| rest(name, colon + 1));
@@ -63,8 +67,18 @@ fn runs_script(value: &[u8]) -> bool {
     for (slot, byte) in head.iter_mut().zip(visible) {
         *slot = byte;
     }
-    const SCHEMES: &[&[u8]] =
-        &[b"javascript:", b"vbscript:", b"livescript:", b"mocha:", b"data:text/html", b"data:image/svg", b"data:;base64", b"data:text/javas", b"data:,", b"jar:http"];
+    const SCHEMES: &[&[u8]] = &[
+        b"javascript:",
+        b"vbscript:",
+        b"livescript:",
+        b"mocha:",
+        b"data:text/html",
+        b"data:image/svg",
+        b"data:;base64",
+        b"data:text/javas",
+        b"data:,",
+        b"jar:http",
+    ];
     SCHEMES.iter().any(|scheme| head.starts_with(scheme))
 }
 
@@ -77,17 +91,42 @@ fn active_style(value: &[u8]) -> bool {
             i = crate::bytes::find(value, b"*/", i + 2).map_or(value.len(), |end| end + 2);
             continue;
         }
-        let byte = at(value, i);
+        let mut byte = at(value, i);
         i += 1;
-        if byte > b' ' && byte != b'\\' {
-            if let Some(slot) = visible.get_mut(used) {
-                *slot = byte;
-                used += 1;
+        if byte == b'\\' {
+            // Escapes of CSS: up to six hexadecimal digits, and a blank that belongs to them.
+            let digits = rest(value, i).iter().take(6).take_while(|b| b.is_ascii_hexdigit()).count();
+            if digits > 1 {
+                let code = part(value, i, i + digits)
+                    .iter()
+                    .fold(0u32, |code, &d| code << 4 | u32::from(crate::bytes::hex(d).unwrap_or(0)));
+                byte = u8::try_from(code).unwrap_or(b'?').to_ascii_lowercase();
+                i += digits + usize::from(at(value, i + digits) == b' ');
             }
+        }
+        if byte > b' '
+            && byte != b'\\'
+            && let Some(slot) = visible.get_mut(used)
+        {
+            *slot = byte;
+            used += 1;
         }
     }
     let visible = part(&visible, 0, used);
-    const WORDS: &[&[u8]] = &[b"expression(", b"javascript:", b"vbscript:", b"-moz-binding", b"behavior:", b"behaviour:", b"@import", b"-o-link"];
+    const WORDS: &[&[u8]] = &[
+        b"expression(",
+        b"javascript:",
+        b"vbscript:",
+        b"-moz-binding",
+        b"behavior:",
+        b"behaviour:",
+        b"@import",
+        b"-o-link",
+        b"<img",
+        b"<s",
+        b"onerror=",
+        b"url(data:",
+    ];
     WORDS.iter().any(|word| crate::bytes::contains(visible, word))
 }
 

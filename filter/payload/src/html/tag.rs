@@ -26,11 +26,15 @@ const LONGEST: usize = 4096;
 pub fn read(text: &[u8], start: usize) -> Option<Tag<'_>> {
     let mut i = start + 1;
     // Old parsers skip blanks, control bytes and slashes in front of a name.
-    while i < start + 8 && (at(text, i) == b'/' || at(text, i) == b'!' || at(text, i) == b'?' || at(text, i) < b' ') && i < text.len() {
+    while i < start + 8
+        && (at(text, i) == b'/' || at(text, i) == b'!' || at(text, i) == b'?' || at(text, i) < b' ')
+        && i < text.len()
+    {
         i += 1;
     }
     let name = rest(text, i);
-    let length = name.iter().take(40).take_while(|&&b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'-' | b'_')).count();
+    let length =
+        name.iter().take(40).take_while(|&&b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'-' | b'_')).count();
     let name = part(name, 0, length);
     if !name.first().is_some_and(u8::is_ascii_alphabetic) {
         return None;
@@ -54,7 +58,10 @@ fn end_of(text: &[u8], from: usize) -> usize {
         } else if byte == b'<' {
             // A tag in a tag: the inner one is read on its own.
             return i;
-        } else if after_equals && matches!(byte, b'"' | b'\'' | b'`') && rest(text, i + 1).iter().take(LONGEST).any(|&b| b == byte) {
+        } else if after_equals
+            && matches!(byte, b'"' | b'\'' | b'`')
+            && rest(text, i + 1).iter().take(LONGEST).any(|&b| b == byte)
+        {
             quote = byte;
         }
         if !is_blank(byte) {
@@ -70,11 +77,19 @@ pub fn attributes(text: &[u8], from: usize, to: usize) -> impl Iterator<Item = A
     let text = part(text, 0, to);
     let mut i = from;
     std::iter::from_fn(move || {
-        while i < text.len() && (is_blank(at(text, i)) || at(text, i) < b' ' || matches!(at(text, i), b'/' | b'"' | b'\'' | b'`' | b'=' | b'>' | b'<' | b'\\' | b',' | b';')) {
+        while i < text.len()
+            && (is_blank(at(text, i))
+                || at(text, i) < b' '
+                || matches!(at(text, i), b'/' | b'"' | b'\'' | b'`' | b'=' | b'>' | b'<' | b'\\' | b',' | b';'))
+        {
             i += 1;
         }
         let start = i;
-        while i < text.len() && !is_blank(at(text, i)) && at(text, i) >= b' ' && !matches!(at(text, i), b'=' | b'>' | b'/' | b'"' | b'\'') {
+        while i < text.len()
+            && !is_blank(at(text, i))
+            && at(text, i) >= b' '
+            && !matches!(at(text, i), b'=' | b'>' | b'/' | b'"' | b'\'')
+        {
             i += 1;
         }
         if i >= text.len() && start >= i {

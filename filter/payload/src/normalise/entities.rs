@@ -60,7 +60,8 @@ pub fn decode(text: &[u8], out: &mut Vec<u8>) -> usize {
     let Some((_, meaning)) = NAMED.get(index) else { return 0 };
     // Browsers accept these four without the semicolon; in a query that would be the next parameter's name.
     let closed = at(text, 1 + length) == b';';
-    if !closed && !(matches!(name, b"lt" | b"gt" | b"quot") && at(text, 1 + length) != b'=') {
+    let open = matches!(name, b"lt" | b"gt" | b"quot") && at(text, 1 + length) != b'=';
+    if !closed && !open {
         return 0;
     }
     out.extend_from_slice(meaning);

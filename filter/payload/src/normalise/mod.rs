@@ -86,12 +86,12 @@ fn percent(text: &[u8], i: usize, out: &mut Vec<u8>, change: &mut Change) -> usi
         change.percent = true;
         return 3;
     }
-    if matches!(at(text, i + 1), b'u' | b'U') {
-        if let Some(code) = hex_number(part(text, i + 2, i + 6), 4) {
-            unicode::push(code, out);
-            change.percent = true;
-            return 6;
-        }
+    if matches!(at(text, i + 1), b'u' | b'U')
+        && let Some(code) = hex_number(part(text, i + 2, i + 6), 4)
+    {
+        unicode::push(code, out);
+        change.percent = true;
+        return 6;
     }
     0
 }

@@ -18,7 +18,8 @@ pub const START: u8 = 6;
 pub const END: u8 = 7;
 /// A word of the list `lo + 256 * hi`, as long as the run of word bytes is.
 pub const WORD: u8 = 8;
-/// The pattern matches.
+/// The pattern matches: what no other operation is.
+#[allow(dead_code)]
 pub const MATCH: u8 = 9;
 
 /// What "any number" means: text that an attacker puts between two parts of a pattern costs no more than this.

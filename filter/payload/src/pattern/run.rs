@@ -87,11 +87,13 @@ impl Matcher<'_> {
             }
             let &[kind, a, low, high] = self.ops.get(at as usize)?;
             let goes_on = match kind {
-                ops::BYTE => byte_at(here) == Some(a) && {
-                    here += 1;
-                    at += 1;
-                    true
-                },
+                ops::BYTE => {
+                    byte_at(here) == Some(a) && {
+                        here += 1;
+                        at += 1;
+                        true
+                    }
+                }
                 ops::CLASS => {
                     let class = self.classes.get(usize::from(a))?;
                     byte_at(here).is_some_and(|byte| holds(class, byte)) && {

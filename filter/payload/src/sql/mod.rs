@@ -20,7 +20,7 @@ const STARTS: usize = 3;
 pub fn judge(text: &[u8], kinds: u16, tokens: &mut Tokens, evidence: &mut Evidence<'_>, steps: &mut Steps) {
     // A user agent is no value that reaches a database unquoted, and its form is all parentheses and semicolons.
     let place = evidence.place();
-    if place != Place::UserAgent {
+    if place != Place::UserAgent || !text.starts_with(b"mozilla") {
         tokens.read(text, b'b');
         if tokens.len() > 2 {
             search_tokens(tokens.kinds(), text, evidence, steps);

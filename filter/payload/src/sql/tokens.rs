@@ -42,7 +42,13 @@ impl Tokens {
         let last = self.last();
         match kind {
             // Signs and NOT before a value change nothing.
-            b'o' | b'!' if matches!(last, b'(' | b',' | b'&' | b'=' | b'o' | b'S' | b'W' | b'D' | b'B' | b'H' | b'!') => {}
+            b'o' | b'!'
+                if matches!(last, b'(' | b',' | b'&' | b'=' | b'o' | b'S' | b'W' | b'D' | b'B' | b'H' | b'!') => {}
+            b'o' if last == 0 && self.kinds.first() == Some(&b'b') => {}
+            b'=' if last == b'!' => {
+                self.kinds.pop();
+                self.kinds.push(kind);
+            }
             b'(' | b')' if last == kind => {}
             b'=' if last == b'=' => {}
             _ => self.kinds.push(kind),
@@ -71,7 +77,11 @@ impl Tokens {
             b'a'..=b'z' | b'_' | 128..=255 => self.word(text, i),
             b'[' => {
                 // Names in brackets are Transact-SQL; anything else in them is not SQL at all.
-                let inner = rest(text, i + 1).iter().take(64).take_while(|&&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b' ')).count();
+                let inner = rest(text, i + 1)
+                    .iter()
+                    .take(64)
+                    .take_while(|&&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b' '))
+                    .count();
                 if inner > 0 && at(text, i + 1 + inner) == b']' {
                     self.push(b'n');
                     inner + 2
@@ -83,7 +93,10 @@ impl Tokens {
             b'@' if next == b'>' => self.two(b'='),
             b'@' => {
                 let length = rest(text, i).iter().take_while(|&&b| b == b'@').count();
-                let name = rest(text, i + length).iter().take_while(|&&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$')).count();
+                let name = rest(text, i + length)
+                    .iter()
+                    .take_while(|&&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$'))
+                    .count();
                 self.push(if name > 0 || length > 1 { b'v' } else { b'?' });
                 length + name
             }
@@ -188,7 +201,9 @@ impl Tokens {
             .count();
         let word = part(tail, 0, length);
         // `x'41'`, `n'..'`, `_utf8'..'` are strings with a prefix.
-        if at(tail, length) == b'\'' && (matches!(word, b"x" | b"n" | b"b" | b"e" | b"q" | b"r") || word.starts_with(b"_")) {
+        if at(tail, length) == b'\''
+            && (matches!(word, b"x" | b"n" | b"b" | b"e" | b"q" | b"r") || word.starts_with(b"_"))
+        {
             return length + self.string(text, i + length, b'\'');
         }
         // `select.1` and `a.b` are words of their own; a keyword in front of the dot counts.
@@ -197,7 +212,9 @@ impl Tokens {
             _ => (word, length),
         };
         let gap = rest(tail, length).iter().take(16).take_while(|&&b| is_blank(b)).count();
-        let call = at(tail, length + gap) == b'(';
+        // Prose has a blank before its parentheses.
+        let call = at(tail, length + gap) == b'('
+            && (gap == 0 || matches!(at(tail, length + gap + 1), b'0'..=b'9' | b'\'' | b'"' | b'@' | b'(' | b' '));
         match words::kind(word) {
             // A function is one only with its parenthesis; without it, it is a word like others.
             Some(kind @ (b'f' | b'g')) => self.push(if call { kind } else { b'n' }),

@@ -20,10 +20,19 @@ pub fn judge(text: &[u8], evidence: &mut Evidence<'_>) {
             continue;
         }
         let mut authority = rest(text, found + 2);
-        let end = authority.iter().position(|b| matches!(b, b'/' | b'?' | b'#' | b' ' | b'"' | b'\'' | b'<' | b'>' | b'\n' | b')' | b',' | b'}' | b'|' | b'`')).unwrap_or(authority.len());
+        let end = authority
+            .iter()
+            .position(|b| {
+                matches!(
+                    b,
+                    b'/' | b'?' | b'#' | b' ' | b'"' | b'\'' | b'<' | b'>' | b'\n' | b')' | b',' | b'}' | b'|' | b'`'
+                )
+            })
+            .unwrap_or(authority.len());
         authority = part(authority, 0, end);
         let prose = text.len() > end + found + 200 || text.iter().filter(|&&b| b == b' ' || b == b'\n').count() > 2;
-        let start_of_value = find(text, b"://", 0).is_some_and(|first| first + 1 == found) && part(text, 0, found).iter().all(|b| !b.is_ascii_whitespace());
+        let start_of_value = find(text, b"://", 0).is_some_and(|first| first + 1 == found)
+            && part(text, 0, found).iter().all(|b| !b.is_ascii_whitespace());
         // What stands before the last `@` is a user; `\` ends the authority for browsers, not for others.
         for host in authority.split(|&b| b == b'@' || b == b'\\') {
             one(host, prose || !start_of_value, evidence);
@@ -68,20 +77,59 @@ fn strip_port(host: &[u8]) -> &[u8] {
     }
 }
 
-const METADATA: &[&[u8]] = &[b"metadata.google.internal", b"metadata", b"instance-data", b"metadata.tencentyun.com", b"metadata.packet.net", b"rancher-metadata", b"metadata.nicmanager.com", b"metadata.goog"];
+const METADATA: &[&[u8]] = &[
+    b"metadata.google.internal",
+    b"metadata",
+    b"instance-data",
+    b"metadata.tencentyun.com",
+    b"metadata.packet.net",
+    b"rancher-metadata",
+    b"metadata.nicmanager.com",
+    b"metadata.goog",
+];
 /// Names whose DNS answers with an inside address: services for exactly this.
-const REBINDING: &[&[u8]] =
-    &[b".nip.io", b".sslip.io", b".xip.io", b".localtest.me", b".lvh.me", b".r3dir.me", b".rbndr.us", b".1u.ms", b".localdomain.pw", b".vcap.me", b".lacolhost.com", b".burpcollaborator.net", b".oastify.com", b".interact.sh", b".oast.fun", b".oast.me", b".oast.pro", b".oast.site", b".oast.live", b".oast.online", b".bugscan.io", b".ceye.io", b".dnslog.cn", b".yoogle.com"];
+const REBINDING: &[&[u8]] = &[
+    b".nip.io",
+    b".sslip.io",
+    b".xip.io",
+    b".localtest.me",
+    b".lvh.me",
+    b".r3dir.me",
+    b".rbndr.us",
+    b".1u.ms",
+    b".localdomain.pw",
+    b".vcap.me",
+    b".lacolhost.com",
+    b".burpcollaborator.net",
+    b".oastify.com",
+    b".interact.sh",
+    b".oast.fun",
+    b".oast.me",
+    b".oast.pro",
+    b".oast.site",
+    b".oast.live",
+    b".oast.online",
+    b".bugscan.io",
+    b".ceye.io",
+    b".dnslog.cn",
+    b".yoogle.com",
+];
 
 fn classify(host: &[u8]) -> Option<Kind> {
     let host = host.strip_suffix(b".").unwrap_or(host);
     if METADATA.contains(&host) {
         return Some(Kind::Metadata);
     }
-    if REBINDING.iter().any(|name| host.ends_with(name) || Some(host) == name.get(1..)) || host == b"spoofed.burpcollaborator.net" {
+    if REBINDING.iter().any(|name| host.ends_with(name) || Some(host) == name.get(1..))
+        || host == b"spoofed.burpcollaborator.net"
+    {
         return Some(Kind::Disguised);
     }
-    if host == b"localhost" || host.ends_with(b".localhost") || host == b"localhost.localdomain" || host == b"ip6-localhost" {
+    if host == b"localhost"
+        || host.ends_with(b".localhost")
+        || host == b"localhost.localdomain"
+        || host == b"ip6-localhost"
+    {
         return Some(Kind::Loopback);
     }
     if let Some(inner) = host.strip_prefix(b"[") {
@@ -105,7 +153,10 @@ fn v6(inner: &[u8]) -> Option<Kind> {
     if inner.iter().any(|b| !(b.is_ascii_hexdigit() || matches!(b, b':' | b'.' | b'%'))) {
         return None;
     }
-    if inner.starts_with(b"fd00:ec2:") || find(inner, b"a9fe:a9fe", 0).is_some() || find(inner, b"169.254.", 0).is_some() {
+    if inner.starts_with(b"fd00:ec2:")
+        || find(inner, b"a9fe:a9fe", 0).is_some()
+        || find(inner, b"169.254.", 0).is_some()
+    {
         return Some(Kind::Metadata);
     }
     let zeros = inner.iter().all(|b| matches!(b, b'0' | b':' | b'1'));

@@ -21,11 +21,17 @@ pub fn judge(text: &[u8], evidence: &mut Evidence<'_>) {
             steps += 1;
             first.get_or_insert(i);
             mixed += u32::from(slash_length > 1 || at(text, i + length) == b'\\' || length > 2);
-        } else if run > 2 && before && (slash || (run > 3 && i > 0)) {
+        } else if (run > 2 && before && (slash || (run > 3 && i > 0))) || run > 12 {
             dots += 1;
             first.get_or_insert(i);
         }
         i += length + slash_length.max(1);
+    }
+    // `/././/./`: steps that lead nowhere, several of them.
+    let idle =
+        text.windows(3).filter(|w| matches!(w, [b'/', b'.', b'/'] | [b'/', b'/', b'.'] | [b'\\', b'.', b'\\'])).count();
+    if idle >= 3 && !text.iter().any(|&b| is_blank(b)) {
+        evidence.add(id::TRAVERSAL_DOTS, text);
     }
     let Some(first) = first else { return };
     let excerpt = rest(text, first);
@@ -77,5 +83,7 @@ fn slash_at(text: &[u8], i: usize) -> (bool, usize) {
 }
 
 fn ends_with_slash(text: &[u8]) -> bool {
-    matches!(text.last(), Some(b'/' | b'\\' | b'=' | b':' | b'"' | b'\'')) || text.ends_with(b"0x2f") || text.ends_with(b"0x5c")
+    matches!(text.last(), Some(b'/' | b'\\' | b'=' | b':' | b'"' | b'\''))
+        || text.ends_with(b"0x2f")
+        || text.ends_with(b"0x5c")
 }
