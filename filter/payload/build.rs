@@ -18,7 +18,7 @@ use std::{env, fs};
 
 use daachorse::DoubleArrayAhoCorasick;
 
-const VIEWS: &[&str] = &["text", "sql", "shell", "path", "tokens", "squeezed"];
+const VIEWS: &[&str] = &["text", "sql", "shell", "path", "tokens", "squeezed", "base64"];
 const PLACES: &[&str] = &[
     "query",
     "form",
@@ -129,7 +129,7 @@ fn main() {
     let lists: Vec<_> = tables.used_lists.iter().map(|name| format!("&{:?}", tables.words[name])).collect();
     writeln!(out, "pub static WORD_LISTS: &[&[&str]] = &[{}];", lists.join(", ")).unwrap();
     for (name, words) in &tables.words {
-        if ["html_active_tags", "html_embedding_tags", "html_url_attributes"].contains(&name.as_str()) {
+        if ["html_active_tags", "html_embedding_tags", "html_url_attributes", "php_known"].contains(&name.as_str()) {
             writeln!(out, "pub static {}: &[&str] = &{words:?};", name.to_uppercase()).unwrap();
         }
     }

@@ -354,12 +354,12 @@ fn emit_pattern(nodes: &[Node], tables: &mut Tables) -> Result<u16, String> {
     Ok(start)
 }
 
-fn class_index(class: Class, tables: &mut Tables) -> Result<u8, String> {
+fn class_index(class: Class, tables: &mut Tables) -> Result<[u8; 2], String> {
     let index = tables.classes.iter().position(|c| *c == class).unwrap_or_else(|| {
         tables.classes.push(class);
         tables.classes.len() - 1
     });
-    u8::try_from(index).map_err(|_| "more than 256 classes".into())
+    u16::try_from(index).ok().filter(|&i| i < 512).map(u16::to_le_bytes).ok_or_else(|| "more than 512 classes".into())
 }
 
 fn offset(kind: u8, distance: usize) -> Result<Op, String> {
@@ -373,12 +373,12 @@ fn emit(nodes: &[Node], tables: &mut Tables) -> Result<(), String> {
         match node {
             Node::Byte(byte) => tables.ops.push([ops::BYTE, *byte, 0, 0]),
             Node::Class(class) => {
-                let index = class_index(*class, tables)?;
-                tables.ops.push([ops::CLASS, index, 0, 0]);
+                let [index, high] = class_index(*class, tables)?;
+                tables.ops.push([ops::CLASS, index, high, 0]);
             }
             Node::Run(class, low, high) => {
-                let index = class_index(*class, tables)?;
-                tables.ops.push([ops::RUN, index, *low, *high]);
+                let [index, second] = class_index(*class, tables)?;
+                tables.ops.push([if second == 0 { ops::RUN } else { ops::RUN_HIGH }, index, *low, *high]);
             }
             Node::Group(branches) => emit_branches(branches, tables)?,
             Node::Optional(branches) => {
@@ -398,7 +398,10 @@ fn emit(nodes: &[Node], tables: &mut Tables) -> Result<(), String> {
                     tables.used_lists.push(list.clone());
                     tables.used_lists.len() - 1
                 });
-                tables.ops.push([ops::WORD, 0, index as u8, 0]);
+                // A list with paths or phrases in it matches at its words' starts, whatever follows.
+                let words = &tables.words[list];
+                let phrases = words.iter().any(|w| w.bytes().any(|b| !(ops::is_word(b) || matches!(b, b'.' | b'-'))));
+                tables.ops.push([ops::WORD, u8::from(phrases), index as u8, 0]);
             }
         }
     }

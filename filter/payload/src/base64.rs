@@ -24,7 +24,12 @@ pub fn text(value: &[u8], out: &mut Vec<u8>) -> bool {
             let byte = (bits >> count) as u8;
             // Text alone is of interest: random bytes show themselves at once.
             if byte < 9 || (13 < byte && byte < 27) || byte == 127 {
-                return false;
+                // The first two may be the rest of what stood before it, in an unfortunate cut.
+                if out.len() > 1 {
+                    return false;
+                }
+                out.push(b' ');
+                continue;
             }
             out.push(byte);
         }

@@ -27,6 +27,11 @@ pub struct Scratch {
     tokens: sql::Tokens,
 }
 
+/// The views that the normal form stands for, until others are derived from it.
+const TEXT: u8 = 0x3f;
+/// What was found inside of base64.
+const BASE64: u8 = 0x40;
+
 /// Steps that every request has, and those for each byte of it. Honest values take less than a step for a byte.
 const STEPS: u64 = 200_000;
 const STEPS_PER_BYTE: u64 = 40;
@@ -136,15 +141,15 @@ impl<'a> Inspection<'a> {
 
     /// Judges one value. Decoding that belongs to its place (the percent signs of a query, the escapes of JSON) is done already.
     pub fn value(&mut self, source: Source<'_>, value: &[u8]) {
-        self.plain(source, value);
+        self.plain(source, value, TEXT);
         let mut inner = std::mem::take(&mut self.scratch.inner);
         if base64::text(value, &mut inner) {
-            self.plain(source, &inner);
+            self.plain(source, &inner, TEXT | BASE64);
         }
         self.scratch.inner = inner;
     }
 
-    fn plain(&mut self, source: Source<'_>, value: &[u8]) {
+    fn plain(&mut self, source: Source<'_>, value: &[u8], views: u8) {
         let kinds = mask::of(value);
         // Numbers, dates and single bytes say nothing.
         if value.len() < 2 || kinds & !(mask::DIGIT | mask::DASH) == 0 {
@@ -162,7 +167,7 @@ impl<'a> Inspection<'a> {
             scores: [0; FAMILIES],
             fired: [0; 16],
         };
-        search(&self.scanner.automaton, text, 0xff, &mut evidence, &mut self.steps);
+        search(&self.scanner.automaton, text, views, &mut evidence, &mut self.steps);
         for which in [View::Sql, View::Shell, View::Path, View::Squeezed] {
             if derive(which, text, kinds, view) {
                 search(&self.scanner.automaton, view, which as u8, &mut evidence, &mut self.steps);

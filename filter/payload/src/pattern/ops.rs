@@ -2,10 +2,12 @@
 
 /// The next byte must equal `a`.
 pub const BYTE: u8 = 0;
-/// The next byte must be of class `a`.
+/// The next byte must be of class `a + 256 * lo`.
 pub const CLASS: u8 = 1;
 /// Between `lo` and `hi` bytes of class `a`, as many as possible first. 255 for `hi` stands for any number, up to [`RUN_CAP`].
 pub const RUN: u8 = 2;
+/// The same, of class `256 + a`.
+pub const RUN_HIGH: u8 = 10;
 /// Go on behind this operation; if that fails, `lo + 256 * hi` operations further.
 pub const SPLIT: u8 = 3;
 /// Go on `lo + 256 * hi` operations further.

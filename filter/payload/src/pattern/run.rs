@@ -95,15 +95,15 @@ impl Matcher<'_> {
                     }
                 }
                 ops::CLASS => {
-                    let class = self.classes.get(usize::from(a))?;
+                    let class = self.classes.get(usize::from(a) + 256 * usize::from(low))?;
                     byte_at(here).is_some_and(|byte| holds(class, byte)) && {
                         here += 1;
                         at += 1;
                         true
                     }
                 }
-                ops::RUN => {
-                    let class = self.classes.get(usize::from(a))?;
+                ops::RUN | ops::RUN_HIGH => {
+                    let class = self.classes.get(usize::from(a) + 256 * usize::from(kind == ops::RUN_HIGH))?;
                     let limit = if high == 255 { RUN_CAP as u32 } else { u32::from(high) };
                     let mut count = 0;
                     while count < limit && byte_at(here + count).is_some_and(|byte| holds(class, byte)) {
@@ -153,13 +153,15 @@ impl Matcher<'_> {
                     let list = self.words.get(usize::from(low) + 256 * usize::from(high))?;
                     let from = place(here)?;
                     let rest = text.get(from..)?;
-                    let length = rest.iter().take(64).take_while(|&&b| is_word(b) || b == b'.' || b == b'-').count();
-                    // The longest of the run first, then shorter ones that end at a border.
+                    let in_word = |b: u8| is_word(b) || matches!(b, b'.' | b'-');
+                    let phrases = a == 1;
+                    let length = rest.iter().take(40).take_while(|&&b| phrases || in_word(b)).count();
+                    // The longest first, then shorter ones that end at a border.
                     let mut found = None;
                     let mut end = length;
                     while end > 0 && found.is_none() {
                         let word = rest.get(..end)?;
-                        let complete = end == length || rest.get(end).is_some_and(|&b| !is_word(b));
+                        let complete = phrases || end == length || rest.get(end).is_some_and(|&b| !is_word(b));
                         if complete && list.binary_search_by(|known| known.as_bytes().cmp(word)).is_ok() {
                             found = Some(end);
                         }

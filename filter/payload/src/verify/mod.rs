@@ -1,5 +1,6 @@
 //! Checks that need more than a pattern: counting, parsing numbers, resolving names.
 
+mod calls;
 mod hosts;
 mod paths;
 
@@ -17,6 +18,9 @@ pub fn judge(text: &[u8], kinds: u16, trace: Trace, evidence: &mut Evidence<'_>)
     }
     if trace.overlong {
         evidence.add(id::TRAVERSAL_OVERLONG_UTF8, b"");
+    }
+    if kinds & crate::mask::SHELL != 0 {
+        calls::judge(text, evidence);
     }
     if kinds & (crate::mask::DOT | crate::mask::SLASH) != 0 {
         paths::judge(text, evidence);
