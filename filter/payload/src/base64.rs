@@ -7,14 +7,19 @@ const LONGEST: usize = 64 * 1024;
 
 /// Decodes the value to `out` if it is base64 of text. Both alphabets, with and without padding; a blank is a `+` that a form decoded.
 pub fn text(value: &[u8], out: &mut Vec<u8>) -> bool {
-    out.clear();
     let value = value.trim_ascii();
+    // A piece out of the middle of a longer text starts with the rest of a byte.
+    at_offset(value, 0, out) || (value.len() < 96 && (at_offset(value, 6, out) || at_offset(value, 12, out)))
+}
+
+fn at_offset(value: &[u8], lead: u32, out: &mut Vec<u8>) -> bool {
+    out.clear();
     let end = value.iter().rposition(|&b| b != b'=').map_or(0, |i| i + 1);
     let body = value.get(..end).unwrap_or_default();
-    if !(SHORTEST..=LONGEST).contains(&body.len()) || body.len() % 4 == 1 {
+    if !(SHORTEST..=LONGEST).contains(&body.len()) || (body.len() + lead as usize / 6) % 4 == 1 {
         return false;
     }
-    let (mut bits, mut count) = (0u32, 0u32);
+    let (mut bits, mut count) = (0u32, lead);
     for &byte in body {
         let Some(six) = digit(byte) else { return false };
         bits = bits << 6 | u32::from(six);

@@ -46,6 +46,13 @@ fn content_type(value: &[u8], inspection: &mut Inspection<'_>) {
     if !token(halves.next()) || !token(halves.next()) || halves.next().is_some() {
         inspection.note(id::PROTOCOL_CONTENT_TYPE, source, value);
     }
+    if kind.starts_with(b"multipart/") {
+        let boundary = parameters.split(|&b| b == b';').find_map(|p| trimmed(p).strip_prefix(b"boundary=")).unwrap_or_default();
+        let known = |b: &u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=?\" ".contains(b);
+        if boundary.is_empty() || boundary.len() > 74 || boundary.first() == Some(&b' ') || !boundary.iter().all(known) {
+            inspection.note(id::PROTOCOL_CONTENT_TYPE, source, value);
+        }
+    }
     let charsets = parameters.split(|&b| b == b';').filter_map(|p| trimmed(p).strip_prefix(b"charset="));
     let mut count = 0;
     for charset in charsets {
@@ -68,6 +75,9 @@ const CHARSETS: &[&[u8]] = &[b"utf-8", b"utf8", b"iso-8859-1", b"iso-8859-15", b
 fn header(name: &[u8], value: &[u8], inspection: &mut Inspection<'_>) {
     let source = Source { place: Place::Header, name };
     let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+    if is(b"accept") && value.is_empty() {
+        inspection.note(id::PROTOCOL_FORBIDDEN_HEADER, source, value);
+    }
     if is(b"host") && value.is_empty() {
         inspection.note(id::PROTOCOL_EMPTY_HOST, source, value);
     }

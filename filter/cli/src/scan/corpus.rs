@@ -17,7 +17,8 @@ pub struct Item {
     pub id: String,
     pub class: String,
     pub source: String,
-    pub half: u8,
+    /// 0 to 3; half 0 is quarters 0 and 1.
+    pub quarter: u8,
     pub kind: Kind,
     /// What other engines said, where a baseline lies beside the file: refused at their levels 1 and 2, in each form.
     pub baseline: Option<(Vec<bool>, Vec<bool>)>,
@@ -87,7 +88,7 @@ fn item(record: &Value) -> Option<Item> {
         STANDARD.decode(encoded).ok()
     };
     let mut id = text("id");
-    let half = half(&id);
+    let quarter = quarter(&id);
     if let Some(stage) = record.get("stage").and_then(Value::as_u64) {
         id = format!("{id}-s{stage}");
     }
@@ -97,7 +98,7 @@ fn item(record: &Value) -> Option<Item> {
         return Some(Item {
             class: text("cls"),
             source,
-            half,
+            quarter,
             kind: Kind::Attack,
             baseline: None,
             shown,
@@ -110,7 +111,7 @@ fn item(record: &Value) -> Option<Item> {
         return Some(Item {
             class: "value".into(),
             source,
-            half,
+            quarter,
             kind: Kind::Value,
             baseline: None,
             shown,
@@ -151,14 +152,14 @@ fn item(record: &Value) -> Option<Item> {
         .collect();
     let shown = format!("{} {} [{}] {body}", request.method, String::from_utf8_lossy(&request.target), odd.join(" | "));
     let source = if source.is_empty() { text("file") } else { source };
-    Some(Item { id, class, source, half, kind, baseline: None, shown, requests: vec![request] })
+    Some(Item { id, class, source, quarter, kind, baseline: None, shown, requests: vec![request] })
 }
 
-/// A stable half for an id: FNV-1a.
-pub fn half(id: &str) -> u8 {
+/// A stable quarter for an id: FNV-1a.
+pub fn quarter(id: &str) -> u8 {
     let hash =
         id.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    ((hash >> 17) & 1) as u8
+    (((hash >> 17) & 1) * 2 + ((hash >> 23) & 1)) as u8
 }
 
 fn baseline(path: &Path) -> HashMap<String, (Vec<bool>, Vec<bool>)> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::corpus::{Item, Kind, half};
+use super::corpus::{Item, Kind, quarter};
 use super::wire::Recorded;
 
 /// The requests of a HAR file (HTTP Archive 1.2).
@@ -63,12 +63,12 @@ pub fn access_log(text: &str, path: &Path) -> Vec<Item> {
 }
 
 fn legitimate(id: String, class: &str, shown: String, request: Recorded) -> Item {
-    let half = half(&id);
+    let quarter = quarter(&id);
     Item {
         id,
         class: class.to_owned(),
         source: String::new(),
-        half,
+        quarter,
         kind: Kind::Legitimate,
         baseline: None,
         shown,

@@ -55,6 +55,10 @@ pub struct Arguments {
     #[arg(long, value_name = "HALF")]
     half: Option<u8>,
 
+    /// Only this quarter of the requests (0 to 3; half 0 is quarters 0 and 1)
+    #[arg(long, value_name = "QUARTER")]
+    quarter: Option<u8>,
+
     /// Show at most so many items of a list
     #[arg(long, default_value_t = 200)]
     limit: usize,
@@ -80,7 +84,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     items.retain(|item| {
         let word = arguments.only.as_deref().unwrap_or("");
-        (item.class.contains(word) || item.source.contains(word)) && arguments.half.is_none_or(|half| item.half == half)
+        (item.class.contains(word) || item.source.contains(word)) && arguments.half.is_none_or(|half| item.quarter / 2 == half)
+            && arguments.quarter.is_none_or(|quarter| item.quarter == quarter)
     });
     let outcome = run::all(&scanner, &settings, &items, arguments.repeat);
     report::print(arguments, &items, &outcome)?;

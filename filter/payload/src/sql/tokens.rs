@@ -214,7 +214,9 @@ impl Tokens {
         let gap = rest(tail, length).iter().take(16).take_while(|&&b| is_blank(b)).count();
         // Prose has a blank before its parentheses.
         let call = at(tail, length + gap) == b'('
-            && (gap == 0 || matches!(at(tail, length + gap + 1), b'0'..=b'9' | b'\'' | b'"' | b'@' | b'(' | b' '));
+            && (gap == 0
+                || length + gap + 1 >= tail.len()
+                || matches!(at(tail, length + gap + 1), b'0'..=b'9' | b'\'' | b'"' | b'@' | b'(' | b' '));
         match words::kind(word) {
             // A function is one only with its parenthesis; without it, it is a word like others.
             Some(kind @ (b'f' | b'g')) => self.push(if call { kind } else { b'n' }),

@@ -77,7 +77,7 @@ fn slash_at(text: &[u8], i: usize) -> (bool, usize) {
         b'/' | b'\\' => (true, 1),
         b'0' if matches!(part(text, i, i + 4), b"0x2f" | b"0x5c") => (true, 4),
         b'x' if matches!(part(text, i, i + 3), b"x2f" | b"x5c") => (true, 3),
-        b';' if matches!(at(text, i + 1), b'/' | b'\\') => (true, 2),
+        b';' if matches!(at(text, i + 1), b'/' | b'\\' | b'.') => (true, 1 + usize::from(at(text, i + 1) != b'.')),
         _ => (false, 0),
     }
 }
