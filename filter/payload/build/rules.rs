@@ -42,7 +42,11 @@ pub fn word_lists(folder: &Path) -> BTreeMap<String, Vec<String>> {
             let name = path.file_stem().unwrap().to_string_lossy().into_owned();
             let text = fs::read_to_string(&path).unwrap();
             let lines = text.lines().filter(|line| !line.starts_with('#'));
-            let mut words: Vec<String> = lines.flat_map(|line| line.replace("\\ ", "\0").split_whitespace().map(|w| w.replace('\0', " ")).collect::<Vec<_>>()).collect();
+            let mut words: Vec<String> = lines
+                .flat_map(|line| {
+                    line.replace("\\ ", "\0").split_whitespace().map(|w| w.replace('\0', " ")).collect::<Vec<_>>()
+                })
+                .collect();
             words.sort();
             words.dedup();
             (name, words)

@@ -47,9 +47,16 @@ fn content_type(value: &[u8], inspection: &mut Inspection<'_>) {
         inspection.note(id::PROTOCOL_CONTENT_TYPE, source, value);
     }
     if kind.starts_with(b"multipart/") {
-        let boundary = parameters.split(|&b| b == b';').find_map(|p| trimmed(p).strip_prefix(b"boundary=")).unwrap_or_default();
+        let boundary =
+            parameters.split(|&b| b == b';').find_map(|p| trimmed(p).strip_prefix(b"boundary=")).unwrap_or_default();
         let known = |b: &u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=?\" ".contains(b);
-        if boundary.is_empty() || boundary.len() > 74 || boundary.first() == Some(&b' ') || !boundary.iter().all(known) {
+        let usual = [&b"form-data"[..], b"mixed", b"related", b"alternative", b"byteranges"];
+        if !usual.contains(&part(kind, 10, kind.len()))
+            || boundary.is_empty()
+            || boundary.len() > 74
+            || boundary.first() == Some(&b' ')
+            || !boundary.iter().all(known)
+        {
             inspection.note(id::PROTOCOL_CONTENT_TYPE, source, value);
         }
     }

@@ -84,7 +84,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     items.retain(|item| {
         let word = arguments.only.as_deref().unwrap_or("");
-        (item.class.contains(word) || item.source.contains(word)) && arguments.half.is_none_or(|half| item.quarter / 2 == half)
+        (item.class.contains(word) || item.source.contains(word))
+            && arguments.half.is_none_or(|half| item.quarter / 2 == half)
             && arguments.quarter.is_none_or(|quarter| item.quarter == quarter)
     });
     let outcome = run::all(&scanner, &settings, &items, arguments.repeat);

@@ -103,6 +103,11 @@ impl Tokens {
             b'/' if next == b'*' => self.comment(text, i),
             b'*' if next == b'/' => 2,
             b'-' if next == b'-' => self.line_comment(text, i),
+            // A hash and a word on the last line is a tag that someone wrote.
+            b'#' if next.is_ascii_alphanumeric() && !rest(text, i).contains(&b'\n') => {
+                self.push(b'?');
+                1
+            }
             b'#' => self.line_comment(text, i),
             b'|' if next == b'|' => self.two(b'&'),
             b'&' if next == b'&' => self.two(b'&'),

@@ -37,7 +37,7 @@ pub fn judge(text: &[u8], evidence: &mut Evidence<'_>) {
     let excerpt = rest(text, first);
     // In running text one step is a relative path that someone writes about.
     let prose = text.iter().filter(|&&b| is_blank(b)).count() > 2;
-    if steps >= 2 && (!prose || steps >= 4) {
+    if steps >= 2 && (!prose || steps >= 8 || (steps >= 3 && text.len() < 200)) {
         evidence.add(id::TRAVERSAL_STEPS, excerpt);
     } else if steps >= 1 && !prose {
         evidence.add(id::TRAVERSAL_STEP, excerpt);
