@@ -119,6 +119,11 @@ fn shell(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
             }
             b'$' if matches!(at(text, i + 1), b'@' | b'*') => i += 2,
             b'$' if tail.starts_with(b"$()") => i += 3,
+            // A fence of Markdown, and an empty substitution.
+            b'`' if tail.starts_with(b"```") => {
+                out.push(b'#');
+                i += 3;
+            }
             b'`' if at(text, i + 1) == b'`' => i += 2,
             b'{' if brace_list(tail) => {
                 // `{cat,/etc/passwd}` is `cat /etc/passwd`.

@@ -110,7 +110,8 @@ impl Values<'_, '_> {
         if is(b"cookie") {
             pairs::each(value, b';', false, |name, value| {
                 // Cookies have no encoding of their own; most applications decode percent signs.
-                self.pair(Place::Cookie, name, value);
+                self.give(Place::Cookie, name, name);
+                self.give(Place::Cookie, name, value);
             });
         } else if is(b"user-agent") {
             self.give(Place::UserAgent, name, value);

@@ -114,6 +114,7 @@ impl Tokens {
             b'<' | b'>' | b'=' | b'!' | b':' if next == b'=' => self.two(b'='),
             b'<' if matches!(next, b'>' | b'@') => self.two(b'='),
             b'<' | b'>' if next == byte => self.two(b'o'),
+            b'<' if next == b'/' => self.two(b'?'),
             b'=' | b'<' | b'>' => {
                 self.push(b'=');
                 1
