@@ -90,15 +90,21 @@ fn main() {
                     continue;
                 }
             };
-            let entry = format!(
-                "Pattern {{ rule: {number}, views: {views}, level: {}, places: {places}, forward: {}, backward: {} }},",
-                rule.level, compiled.forward, compiled.backward
-            );
             if tokens {
-                writeln!(token_patterns, "{entry}").unwrap();
+                writeln!(
+                    token_patterns,
+                    "TokenPattern {{ rule: {number}, level: {}, forward: {}, needs: {}, first: {} }},",
+                    rule.level, compiled.forward, compiled.needs, compiled.first
+                )
+                .unwrap();
                 continue;
             }
-            writeln!(patterns, "{entry}").unwrap();
+            writeln!(
+                patterns,
+                "Pattern {{ rule: {number}, views: {views}, level: {}, places: {places}, forward: {}, backward: {}, border: {} }},",
+                rule.level, compiled.forward, compiled.backward, compiled.border
+            )
+            .unwrap();
             for literal in compiled.literals {
                 let bytes: Vec<u8> = literal.chars().map(|c| c as u8).collect();
                 assert!(!bytes.iter().any(u8::is_ascii_uppercase), "{}: {literal}: views are in lower case", rule.file);
@@ -110,7 +116,7 @@ fn main() {
     writeln!(out, "];").unwrap();
     writeln!(docs, "];").unwrap();
     writeln!(out, "pub static PATTERNS: &[Pattern] = &[{patterns}];").unwrap();
-    writeln!(out, "pub static TOKEN_PATTERNS: &[Pattern] = &[{token_patterns}];").unwrap();
+    writeln!(out, "pub static TOKEN_PATTERNS: &[TokenPattern] = &[{token_patterns}];").unwrap();
 
     assert!(mistakes.is_empty(), "mistakes in patterns:\n{}", mistakes.join("\n"));
 

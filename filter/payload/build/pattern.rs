@@ -33,6 +33,33 @@ pub struct Compiled {
     pub forward: u16,
     /// Runs backward from the start of the literal; 0 is none.
     pub backward: u16,
+    /// The literal must start at a border of words.
+    pub border: bool,
+    /// Bytes that stand in every match; for patterns over tokens.
+    pub needs: u128,
+    /// The bytes that a match can start with; for patterns over tokens.
+    pub first: u128,
+}
+
+/// The bytes below 128 that every match of `nodes` holds.
+fn needed(nodes: &[Node]) -> u128 {
+    nodes.iter().fold(0, |all, node| {
+        all | match node {
+            Node::Byte(byte) if *byte < 128 => 1 << byte,
+            Node::Run(class, low, _) if *low > 0 && members(class).len() == 1 => 1u128 << members(class)[0],
+            Node::Class(class) if members(class).len() == 1 && members(class)[0] < 128 => 1u128 << members(class)[0],
+            Node::Group(branches) => branches.iter().map(|b| needed(b)).fold(u128::MAX, |a, b| a & b),
+            _ => 0,
+        }
+    })
+}
+
+fn first_bytes(nodes: &[Node]) -> u128 {
+    match nodes.first() {
+        Some(Node::Byte(byte)) => 1 << byte,
+        Some(Node::Class(class)) => members(class).into_iter().filter(|&b| b < 128).fold(0, |all, b| all | 1 << b),
+        _ => u128::MAX,
+    }
 }
 
 pub fn compile(text: &str, tables: &mut Tables, literal_free: bool) -> Result<Compiled, String> {
@@ -50,7 +77,14 @@ pub fn compile(text: &str, tables: &mut Tables, literal_free: bool) -> Result<Co
         }
     };
     let forward = emit_pattern(&nodes, tables)?;
-    Ok(Compiled { literals, forward, backward })
+    let border = match nodes.first() {
+        Some(Node::Boundary) => literals.iter().all(|l| l.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')),
+        Some(Node::Word(list)) => {
+            tables.words[list].iter().all(|w| w.bytes().all(|b| ops::is_word(b) || matches!(b, b'.' | b'-')))
+        }
+        _ => false,
+    };
+    Ok(Compiled { literals, forward, backward, border, needs: needed(&nodes), first: first_bytes(&nodes) })
 }
 
 fn class_of(set: impl Fn(u8) -> bool) -> Class {

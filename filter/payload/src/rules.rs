@@ -147,7 +147,7 @@ pub struct RuleEntry {
 #[allow(clippy::all, missing_docs)]
 pub mod tables {
     use super::{Family, RuleEntry};
-    use crate::pattern::{Class, Op, Pattern};
+    use crate::pattern::{Class, Op, Pattern, TokenPattern};
     include!(concat!(env!("OUT_DIR"), "/tables.rs"));
     /// The automaton over all literals.
     pub static AUTOMATON: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/automaton.bin"));

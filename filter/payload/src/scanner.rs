@@ -3,8 +3,9 @@
 use daachorse::DoubleArrayAhoCorasick;
 
 use crate::base64;
-use crate::bytes::part;
+use crate::bytes::{contains, part};
 use crate::normalise::normalise;
+use crate::pattern::ops::is_word;
 use crate::pattern::{Matcher, Pattern, Steps};
 use crate::rules::{FAMILIES, Family, RuleId, id, tables};
 use crate::settings::Settings;
@@ -143,7 +144,10 @@ impl<'a> Inspection<'a> {
     pub fn value(&mut self, source: Source<'_>, value: &[u8]) {
         self.plain(source, value, TEXT);
         let mut inner = std::mem::take(&mut self.scratch.inner);
-        if base64::text(value, &mut inner) {
+        if value.len() >= 10
+            && !matches!(source.place, Place::Name | Place::UserAgent)
+            && base64::text(value, &mut inner)
+        {
             self.plain(source, &inner, TEXT | BASE64);
         }
         self.scratch.inner = inner;
@@ -173,7 +177,7 @@ impl<'a> Inspection<'a> {
                 search(&self.scanner.automaton, view, which as u8, &mut evidence, &mut self.steps);
             }
         }
-        if kinds & (mask::SQL | mask::BLANK | mask::DASH) != 0 {
+        if kinds & mask::SQL != 0 || (kinds & mask::DASH != 0 && contains(text, b"--")) {
             sql::judge(text, kinds, tokens, &mut evidence, &mut self.steps);
         }
         if kinds & (mask::ANGLE | mask::QUOTE) != 0 || kinds & mask::SQL != 0 {
@@ -215,6 +219,9 @@ fn search(
             if evidence.has(rule) {
                 continue;
             }
+            if pattern.border && hit.start().checked_sub(1).and_then(|i| text.get(i)).is_some_and(|&b| is_word(b)) {
+                continue;
+            }
             if let Some((start, end)) = attempt(&matcher, pattern, text, hit.start(), steps) {
                 evidence.add(rule, part(text, start, end));
             }
@@ -237,7 +244,12 @@ fn attempt(
 /// Runs the patterns over token kinds; they are few, and the kinds are short.
 pub(crate) fn search_tokens(kinds: &[u8], excerpt: &[u8], evidence: &mut Evidence<'_>, steps: &mut Steps) {
     let matcher = Matcher { ops: tables::OPS, classes: tables::CLASSES, words: tables::WORD_LISTS };
+    let present = kinds.iter().skip(1).fold(0u128, |all, &kind| all | 1u128.wrapping_shl(u32::from(kind)));
+    let context = 1u128.wrapping_shl(u32::from(kinds.first().copied().unwrap_or(0)));
     for pattern in tables::TOKEN_PATTERNS {
+        if pattern.first & context == 0 || pattern.needs & !(present | context) != 0 {
+            continue;
+        }
         let rule = RuleId(pattern.rule);
         if pattern.level > evidence.settings.level || evidence.has(rule) {
             continue;

@@ -190,7 +190,10 @@ fn one_path_byte(text: &[u8], i: usize, byte: u8) -> (u8, usize) {
 }
 
 fn squeezed(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
-    if kinds & (mask::BLANK | mask::CONTROL | mask::ANGLE) == 0 || text.len() > 2048 {
+    if kinds & (mask::BLANK | mask::CONTROL | mask::ANGLE) == 0
+        || kinds & (mask::ANGLE | mask::SHELL | mask::CONTROL) == 0
+        || text.len() > 2048
+    {
         return false;
     }
     let mut i = 0;

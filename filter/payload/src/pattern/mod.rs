@@ -20,4 +20,20 @@ pub struct Pattern {
     pub forward: u16,
     /// Where the code for the text before the literal starts; 0 is none.
     pub backward: u16,
+    /// Its literal must start at a border of words.
+    pub border: bool,
+}
+
+/// One pattern over the kinds of SQL tokens.
+pub struct TokenPattern {
+    /// The number of its rule.
+    pub rule: u16,
+    /// The lowest level that runs it.
+    pub level: u8,
+    /// Where its code starts.
+    pub forward: u16,
+    /// The kinds that must all be there.
+    pub needs: u128,
+    /// The contexts that it can start with.
+    pub first: u128,
 }

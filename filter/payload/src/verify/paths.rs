@@ -6,6 +6,10 @@ use crate::scanner::Evidence;
 
 /// Counts the steps that a value goes up.
 pub fn judge(text: &[u8], evidence: &mut Evidence<'_>) {
+    // Nearly all values have no two dots in a row.
+    if !text.windows(2).any(|w| matches!(w, [b'.' | b'/' | b'\\', b'.'] | [b'0', b'x'])) {
+        return;
+    }
     let (mut steps, mut dots, mut mixed, mut first) = (0u32, 0u32, 0u32, None);
     let mut i = 0;
     while i < text.len() {
