@@ -101,8 +101,8 @@ fn main() {
             }
             writeln!(
                 patterns,
-                "Pattern {{ rule: {number}, views: {views}, level: {}, places: {places}, forward: {}, backward: {}, border: {} }},",
-                rule.level, compiled.forward, compiled.backward, compiled.border
+                "Pattern {{ rule: {number}, views: {views}, level: {}, places: {places}, forward: {}, backward: {}, border: {}, whole: {}, before: {} }},",
+                rule.level, compiled.forward, compiled.backward, compiled.border, compiled.whole, compiled.before
             )
             .unwrap();
             for literal in compiled.literals {

@@ -35,6 +35,10 @@ pub struct Compiled {
     pub backward: u16,
     /// The literal must start at a border of words.
     pub border: bool,
+    /// The literal is a whole word of a list: another word byte must not follow.
+    pub whole: bool,
+    /// The class of bytes that can stand right before the literal, plus one; 0 where nothing is known.
+    pub before: u16,
     /// Bytes that stand in every match; for patterns over tokens.
     pub needs: u128,
     /// The bytes that a match can start with; for patterns over tokens.
@@ -54,6 +58,38 @@ fn needed(nodes: &[Node]) -> u128 {
     })
 }
 
+/// The bytes that a match of `nodes` can start with, and whether it can be empty. A start of the text counts as impossible: where it
+/// can match, no byte stands before.
+fn first_of(nodes: &[Node]) -> (Class, bool) {
+    let mut first = [0u64; 4];
+    let add = |first: &mut Class, other: &Class| first.iter_mut().zip(other).for_each(|(a, b)| *a |= b);
+    for node in nodes {
+        let (set, empty) = match node {
+            Node::Byte(byte) => (class_of(|b| b == *byte), false),
+            Node::Class(class) => (*class, false),
+            Node::Run(class, low, _) => (*class, *low == 0),
+            Node::Group(branches) | Node::Optional(branches) => {
+                let mut set = [0u64; 4];
+                let mut empty = matches!(node, Node::Optional(_));
+                for branch in branches {
+                    let (some, branch_empty) = first_of(branch);
+                    add(&mut set, &some);
+                    empty |= branch_empty;
+                }
+                (set, empty)
+            }
+            Node::Boundary => ([0; 4], true),
+            Node::Start => ([0; 4], false),
+            Node::End | Node::Word(_) => (class_of(|_| true), true),
+        };
+        add(&mut first, &set);
+        if !empty {
+            return (first, false);
+        }
+    }
+    (first, true)
+}
+
 fn first_bytes(nodes: &[Node]) -> u128 {
     match nodes.first() {
         Some(Node::Byte(byte)) => 1 << byte,
@@ -69,10 +105,15 @@ pub fn compile(text: &str, tables: &mut Tables, literal_free: bool) -> Result<Co
     };
     let nodes = parse(right)?;
     let literals = if literal_free { Vec::new() } else { prefixes(&nodes, tables)? };
+    let mut before = 0;
     let backward = match left {
         None => 0,
         Some(left) => {
             let nodes = reversed(parse(left)?);
+            let (first, empty) = first_of(&nodes);
+            if !empty {
+                before = u16::from_le_bytes(class_index(first, tables)?) + 1;
+            }
             emit_pattern(&nodes, tables)?
         }
     };
@@ -84,7 +125,17 @@ pub fn compile(text: &str, tables: &mut Tables, literal_free: bool) -> Result<Co
         }
         _ => false,
     };
-    Ok(Compiled { literals, forward, backward, border, needs: needed(&nodes), first: first_bytes(&nodes) })
+    let whole = border && matches!(nodes.first(), Some(Node::Word(_)));
+    Ok(Compiled {
+        literals,
+        forward,
+        backward,
+        border,
+        whole,
+        before,
+        needs: needed(&nodes),
+        first: first_bytes(&nodes),
+    })
 }
 
 fn class_of(set: impl Fn(u8) -> bool) -> Class {

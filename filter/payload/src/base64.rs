@@ -8,6 +8,9 @@ const LONGEST: usize = 64 * 1024;
 /// Decodes the value to `out` if it is base64 of text. Both alphabets, with and without padding; a blank is a `+` that a form decoded.
 pub fn text(value: &[u8], out: &mut Vec<u8>) -> bool {
     let value = value.trim_ascii();
+    if value.iter().any(|&b| digit(b).is_none() && b != b'=') {
+        return false;
+    }
     // A piece out of the middle of a longer text starts with the rest of a byte.
     at_offset(value, 0, out) || (value.len() < 96 && (at_offset(value, 6, out) || at_offset(value, 12, out)))
 }

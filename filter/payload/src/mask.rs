@@ -30,6 +30,8 @@ pub const DOT: u16 = 4096;
 pub const DASH: u16 = 8192;
 /// Everything else.
 pub const OTHER: u16 = 16384;
+/// What a shell drops from between letters: quotes, backslashes, `^`, `$`, `{`, `+`.
+pub const DROPPED: u16 = 32768;
 
 const fn kind(byte: u8) -> u16 {
     match byte {
@@ -41,14 +43,15 @@ const fn kind(byte: u8) -> u16 {
         b'_' => OTHER,
         b'%' => ESCAPE | SQL,
         b'&' => ESCAPE | SHELL | SQL,
-        b'\\' => ESCAPE | SHELL | SLASH | SQL,
-        b'\'' | b'"' | b'`' => QUOTE | SHELL | SQL,
+        b'\\' => ESCAPE | SHELL | SLASH | SQL | DROPPED,
+        b'\'' | b'"' | b'`' => QUOTE | SHELL | SQL | DROPPED,
         b'<' | b'>' => ANGLE | SQL | SHELL,
         b'/' => SLASH | SQL,
-        b'$' | b'^' | b'{' | b'}' | b'|' | b';' | b'(' | b')' => SHELL | SQL,
+        b'$' | b'^' | b'{' => SHELL | SQL | DROPPED,
+        b'}' | b'|' | b';' | b'(' | b')' => SHELL | SQL,
         b'=' | b'#' | b'@' | b'*' | b'!' | b'~' | b',' => SQL,
         b' ' | b'\t' => BLANK,
-        b'+' => BLANK | SQL | SHELL,
+        b'+' => BLANK | SQL | SHELL | DROPPED,
         b'\n' | b'\r' => BLANK | SHELL,
         0..=31 | 127 => CONTROL,
         128..=255 => HIGH,

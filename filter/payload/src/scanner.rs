@@ -5,7 +5,7 @@ use daachorse::DoubleArrayAhoCorasick;
 use crate::base64;
 use crate::bytes::{contains, part};
 use crate::normalise::normalise;
-use crate::pattern::ops::is_word;
+use crate::pattern::ops::{holds, is_word};
 use crate::pattern::{Matcher, Pattern, Steps};
 use crate::rules::{FAMILIES, Family, RuleId, id, tables};
 use crate::settings::Settings;
@@ -142,23 +142,26 @@ impl<'a> Inspection<'a> {
 
     /// Judges one value. Decoding that belongs to its place (the percent signs of a query, the escapes of JSON) is done already.
     pub fn value(&mut self, source: Source<'_>, value: &[u8]) {
-        self.plain(source, value, TEXT);
+        // Numbers, dates and single bytes say nothing.
+        let kinds = mask::of(value);
+        if value.len() < 2 || kinds & !(mask::DIGIT | mask::DASH) == 0 {
+            return;
+        }
+        self.plain(source, value, kinds, TEXT);
         let mut inner = std::mem::take(&mut self.scratch.inner);
         if value.len() >= 10
+            && kinds & mask::UPPER != 0
+            && kinds & mask::LETTER != 0
             && !matches!(source.place, Place::Name | Place::UserAgent)
             && base64::text(value, &mut inner)
         {
-            self.plain(source, &inner, TEXT | BASE64);
+            let kinds = mask::of(&inner);
+            self.plain(source, &inner, kinds, TEXT | BASE64);
         }
         self.scratch.inner = inner;
     }
 
-    fn plain(&mut self, source: Source<'_>, value: &[u8], views: u8) {
-        let kinds = mask::of(value);
-        // Numbers, dates and single bytes say nothing.
-        if value.len() < 2 || kinds & !(mask::DIGIT | mask::DASH) == 0 {
-            return;
-        }
+    fn plain(&mut self, source: Source<'_>, value: &[u8], kinds: u16, views: u8) {
         self.steps.left = self.steps.left.saturating_add(STEPS_PER_BYTE * value.len() as u64);
         let Scratch { text, other, view, tokens, .. } = &mut *self.scratch;
         let trace = normalise(value, kinds, text, other);
@@ -219,7 +222,14 @@ fn search(
             if evidence.has(rule) {
                 continue;
             }
-            if pattern.border && hit.start().checked_sub(1).and_then(|i| text.get(i)).is_some_and(|&b| is_word(b)) {
+            let last = hit.start().checked_sub(1).and_then(|i| text.get(i));
+            if let Some(&last) = last {
+                let known = pattern.before.checked_sub(1).and_then(|class| tables::CLASSES.get(usize::from(class)));
+                if (pattern.border && is_word(last)) || known.is_some_and(|class| !holds(class, last)) {
+                    continue;
+                }
+            }
+            if pattern.whole && text.get(hit.end()).is_some_and(|&b| is_word(b)) {
                 continue;
             }
             if let Some((start, end)) = attempt(&matcher, pattern, text, hit.start(), steps) {

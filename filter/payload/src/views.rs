@@ -30,7 +30,8 @@ pub fn derive(view: View, text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
 
 fn sql(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
     if kinds & mask::SQL == 0
-        || !(contains(text, b"/*") || (contains(text, b"\n") && (contains(text, b"--") || contains(text, b"#"))))
+        || !((kinds & mask::SLASH != 0 && contains(text, b"/*"))
+            || (contains(text, b"\n") && (contains(text, b"--") || contains(text, b"#"))))
     {
         return false;
     }
@@ -93,12 +94,21 @@ fn joined(before: &[u8], after: &[u8]) -> bool {
 }
 
 fn shell(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
-    if kinds & mask::SHELL == 0 || kinds & mask::LETTER == 0 {
+    if kinds & mask::DROPPED == 0 || kinds & mask::LETTER == 0 {
         return false;
     }
     let mut i = 0;
     while let Some(&byte) = text.get(i) {
         let tail = rest(text, i);
+        let plain = tail
+            .iter()
+            .position(|b| matches!(b, b'\\' | b'^' | b'"' | b'\'' | b'+' | b'$' | b'`' | b'{'))
+            .unwrap_or(tail.len());
+        if plain > 0 {
+            out.extend_from_slice(part(tail, 0, plain));
+            i += plain;
+            continue;
+        }
         match byte {
             b'\\' if at(text, i + 1) == b'\n' => i += 2,
             b'\\' | b'^' | b'"' | b'\'' => i += 1,

@@ -26,19 +26,22 @@ pub struct Trace {
 /// Writes the normal form of `raw` to `out`. `other` is a scratch buffer.
 pub fn normalise(raw: &[u8], kinds: u16, out: &mut Vec<u8>, other: &mut Vec<u8>) -> Trace {
     let mut trace = Trace::default();
-    out.clear();
-    out.extend_from_slice(raw);
-    if kinds & (mask::ESCAPE | mask::CONTROL | mask::HIGH) != 0 {
-        for round in 1..=ROUNDS {
-            let change = decode(out, other, &mut trace);
+    if kinds & (mask::ESCAPE | mask::CONTROL | mask::HIGH) == 0 {
+        out.clear();
+        out.extend_from_slice(raw);
+    } else {
+        let mut change = decode(raw, out, &mut trace);
+        trace.depth = u8::from(change.percent);
+        for round in 2..=ROUNDS {
+            if !change.any {
+                break;
+            }
+            change = decode(out, other, &mut trace);
             std::mem::swap(out, other);
             if change.percent {
                 trace.depth = round;
             }
-            if !change.any {
-                break;
-            }
-            trace.unfinished = round == ROUNDS;
+            trace.unfinished = change.any && round == ROUNDS;
         }
     }
     out.make_ascii_lowercase();
@@ -55,7 +58,13 @@ fn decode(text: &[u8], out: &mut Vec<u8>, trace: &mut Trace) -> Change {
     out.clear();
     let mut change = Change::default();
     let mut i = 0;
-    while let Some(&byte) = text.get(i) {
+    loop {
+        // Runs of plain bytes are copied whole.
+        let tail = rest(text, i);
+        let plain = tail.iter().position(|&b| matches!(b, b'%' | b'&' | b'\\' | 0 | 128..)).unwrap_or(tail.len());
+        out.extend_from_slice(part(tail, 0, plain));
+        i += plain;
+        let Some(&byte) = text.get(i) else { break };
         let used = match byte {
             b'%' => percent(text, i, out, &mut change),
             b'&' => entities::decode(rest(text, i), out),

@@ -22,6 +22,10 @@ pub struct Pattern {
     pub backward: u16,
     /// Its literal must start at a border of words.
     pub border: bool,
+    /// Its literal must end at a border of words.
+    pub whole: bool,
+    /// The class of bytes that can stand right before its literal, plus one; 0 is none known.
+    pub before: u16,
 }
 
 /// One pattern over the kinds of SQL tokens.

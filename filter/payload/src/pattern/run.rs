@@ -3,19 +3,20 @@
 use super::ops::{self, Class, Op, RUN_CAP, holds, is_word};
 
 /// What may still be spent on one request. Patterns that run into the bound say so, and the request counts as suspicious.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Steps {
     /// Steps that are left.
     pub left: u64,
     /// Steps that were taken.
     pub taken: u64,
+    stack: Vec<Choice>,
 }
 
 impl Steps {
     /// A budget.
     #[must_use]
     pub fn new(left: u64) -> Self {
-        Self { left, taken: 0 }
+        Self { left, taken: 0, stack: Vec::new() }
     }
 
     /// Takes one step; false if none was left.
@@ -36,7 +37,7 @@ impl Steps {
 const ATTEMPT_STEPS: u32 = 4_000;
 const STACK: usize = 96;
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Choice {
     code: u32,
     /// The positions to try, from `far` (first) to `near`, counted in bytes from the start of the attempt.
@@ -66,6 +67,21 @@ impl Matcher<'_> {
     }
 
     fn run<const BACK: bool>(&self, code: u16, text: &[u8], start: usize, steps: &mut Steps) -> Option<usize> {
+        let mut stack = std::mem::take(&mut steps.stack);
+        stack.clear();
+        let found = self.attempt::<BACK>(code, text, start, steps, &mut stack);
+        steps.stack = stack;
+        found
+    }
+
+    fn attempt<const BACK: bool>(
+        &self,
+        code: u16,
+        text: &[u8],
+        start: usize,
+        steps: &mut Steps,
+        stack: &mut Vec<Choice>,
+    ) -> Option<usize> {
         // Positions are distances from `start`, in the direction of the run.
         let place = |distance: u32| {
             let distance = distance as usize;
@@ -76,8 +92,6 @@ impl Matcher<'_> {
             let at = if BACK { at.checked_sub(1)? } else { at };
             text.get(at).copied()
         };
-        let mut stack = [Choice { code: 0, near: 0, far: 0 }; STACK];
-        let mut depth = 0usize;
         let (mut at, mut here) = (u32::from(code), 0u32);
         let mut attempt = ATTEMPT_STEPS;
         loop {
@@ -115,18 +129,14 @@ impl Matcher<'_> {
                     count >= least && {
                         at += 1;
                         if count > least {
-                            let choice = stack.get_mut(depth)?;
-                            *choice = Choice { code: at, near: here + least, far: here + count - 1 };
-                            depth += 1;
+                            push(stack, Choice { code: at, near: here + least, far: here + count - 1 })?;
                         }
                         here += count;
                         true
                     }
                 }
                 ops::SPLIT => {
-                    let choice = stack.get_mut(depth)?;
-                    *choice = Choice { code: at + u32::from(low) + 256 * u32::from(high), near: here, far: here };
-                    depth += 1;
+                    push(stack, Choice { code: at + u32::from(low) + 256 * u32::from(high), near: here, far: here })?;
                     at += 1;
                     true
                 }
@@ -179,15 +189,20 @@ impl Matcher<'_> {
                 _ => return place(here),
             };
             if !goes_on {
-                depth = depth.checked_sub(1)?;
-                let choice = stack.get_mut(depth)?;
+                let choice = stack.last_mut()?;
                 at = choice.code;
                 here = choice.far;
                 if choice.far > choice.near {
                     choice.far -= 1;
-                    depth += 1;
+                } else {
+                    stack.pop();
                 }
             }
         }
     }
+}
+
+/// A pattern that leaves more choices open than this does not match.
+fn push(stack: &mut Vec<Choice>, choice: Choice) -> Option<()> {
+    (stack.len() < STACK).then(|| stack.push(choice))
 }
