@@ -14,6 +14,7 @@ mod file;
 mod keys;
 mod routes;
 mod rule_text;
+mod scan;
 mod schema;
 mod style;
 mod token;
@@ -36,6 +37,7 @@ enum Command {
     Explain(explain::Arguments),
     Keys(keys::Arguments),
     Routes(routes::Arguments),
+    Scan(scan::Arguments),
     Schema(schema::Arguments),
     Token(token::Arguments),
 }
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Routes(arguments) => routes::run(&arguments),
+        Command::Scan(arguments) => scan::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Token(arguments) => token::run(&arguments).map(|()| ExitCode::SUCCESS),
