@@ -23,5 +23,5 @@ mod views;
 
 pub use rules::{Family, RuleId};
 pub use scanner::{Inspection, Scanner, Scratch};
-pub use settings::Settings;
+pub use settings::{Exception, Settings};
 pub use verdict::{Finding, Place, Source, Verdict};

@@ -19,11 +19,18 @@ pub fn judge(request: &Request<'_>, inspection: &mut Inspection<'_>) {
     }
     if let Some(kind) = request.header(b"content-type") {
         content_type(kind, inspection);
-    } else if !request.body.is_empty() {
-        inspection.note(id::PROTOCOL_BODY_WITHOUT_TYPE, head(b"content-type"), b"");
     }
+    judge_body(request, inspection);
     for &(name, value) in request.headers {
         header(name, value, inspection);
+    }
+}
+
+/// Judges what the head says of the body.
+pub fn judge_body(request: &Request<'_>, inspection: &mut Inspection<'_>) {
+    if !request.body.is_empty() && request.header(b"content-type").is_none() {
+        let source = Source { place: Place::Header, name: b"content-type" };
+        inspection.note(id::PROTOCOL_BODY_WITHOUT_TYPE, source, b"");
     }
 }
 

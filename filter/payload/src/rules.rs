@@ -101,11 +101,24 @@ impl Family {
     }
 }
 
+impl Family {
+    /// The family that a word names.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|family| family.as_str() == word)
+    }
+}
+
 /// The number of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RuleId(pub(crate) u16);
 
 impl RuleId {
+    /// Every rule, in the order of their files.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..tables::RULES.len()).filter_map(|number| u16::try_from(number).ok()).map(Self)
+    }
+
     /// The rule's name, as in its file.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -83,7 +83,7 @@ impl Evidence<'_> {
 
     /// Adds what a rule found, once for each value.
     pub(crate) fn add(&mut self, rule: RuleId, excerpt: &[u8]) {
-        if rule.level() > self.settings.level || self.settings.without.contains(&rule.family()) || self.has(rule) {
+        if self.has(rule) || self.settings.excludes(rule, self.source) {
             return;
         }
         if let Some(bits) = self.fired.get_mut(usize::from(rule.0 >> 6)) {
@@ -135,7 +135,7 @@ impl<'a> Inspection<'a> {
 
     /// Adds what was found outside of any value: in the head, in the framing.
     pub(crate) fn note(&mut self, rule: RuleId, source: Source<'_>, excerpt: &[u8]) {
-        if rule.level() <= self.settings.level && !self.settings.without.contains(&rule.family()) {
+        if !self.settings.excludes(rule, source) {
             self.verdict.add(rule, source, excerpt, rule.weight());
         }
     }

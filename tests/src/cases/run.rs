@@ -11,7 +11,7 @@ use portcullis_engine::ports::{
 };
 use portcullis_engine::time::UnixNanos;
 use portcullis_engine::{
-    Actions, Callout, Engine, FetchId, FetchResult, HeaderChange, RequestId, Seed, Step as Verdict,
+    Actions, Body, Callout, Engine, FetchId, FetchResult, HeaderChange, RequestId, Seed, Step as Verdict,
 };
 use serde_json::{Value, json};
 
@@ -485,7 +485,11 @@ fn give_body(
 ) -> Verdict {
     match verdict {
         Verdict::NeedBody(max_bytes) => {
-            engine.on_body(id, Some(body).filter(|body| body.len() <= max_bytes), ports, now)
+            let body = match body.get(..max_bytes) {
+                Some(beginning) if body.len() > max_bytes => Body::Longer(beginning),
+                _ => Body::Whole(body),
+            };
+            engine.on_body(id, body, ports, now)
         }
         verdict => verdict,
     }

@@ -40,6 +40,24 @@ pub const MOST: usize = 4_096;
 
 /// Hands every value of the request to the inspection.
 pub fn inspect(request: &Request<'_>, inspection: &mut Inspection<'_>) {
+    let count = inspect_values_of_head(request, inspection);
+    body::inspect(request, &mut Values { inspection, count });
+}
+
+/// Hands the values of the head to the inspection, for a request whose body is still to come.
+pub fn inspect_head(request: &Request<'_>, inspection: &mut Inspection<'_>) {
+    inspect_values_of_head(request, inspection);
+}
+
+/// Hands the values of the body to the inspection.
+pub fn inspect_body(request: &Request<'_>, inspection: &mut Inspection<'_>) {
+    if inspection.settings().protocol {
+        protocol::judge_body(request, inspection);
+    }
+    body::inspect(request, &mut Values { inspection, count: 0 });
+}
+
+fn inspect_values_of_head(request: &Request<'_>, inspection: &mut Inspection<'_>) -> usize {
     if inspection.settings().protocol {
         protocol::judge(request, inspection);
     }
@@ -66,7 +84,7 @@ pub fn inspect(request: &Request<'_>, inspection: &mut Inspection<'_>) {
     for &(name, value) in request.headers {
         values.header(name, value);
     }
-    body::inspect(request, &mut values);
+    values.count
 }
 
 /// Counts values, and passes them on.

@@ -3,6 +3,7 @@
 mod authorisation;
 mod edge;
 mod limits;
+mod payload;
 mod policies;
 mod providers;
 mod services;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 pub use self::authorisation::*;
 pub use self::edge::*;
 pub use self::limits::*;
+pub use self::payload::*;
 pub use self::policies::*;
 pub use self::providers::*;
 pub use self::services::*;
@@ -114,6 +116,8 @@ section! {
         limits: Vec<String>,
         /// `deny` applies to every rule, beside its own; `allow` to every rule that has none of its own.
         addresses: Option<AddressesSection>,
+        /// Attacks that are looked for in what clients send, where a rule says nothing.
+        payload: Option<PayloadSection>,
         /// What responses look like where a rule says nothing, and where no rule applies.
         responses: Option<ResponsesSection>,
     }
