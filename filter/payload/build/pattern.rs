@@ -50,7 +50,9 @@ fn needed(nodes: &[Node]) -> u128 {
     nodes.iter().fold(0, |all, node| {
         all | match node {
             Node::Byte(byte) if *byte < 128 => 1 << byte,
-            Node::Run(class, low, _) if *low > 0 && members(class).len() == 1 => 1u128 << members(class)[0],
+            Node::Run(class, low, _) if *low > 0 && members(class).len() == 1 && members(class)[0] < 128 => {
+                1u128 << members(class)[0]
+            }
             Node::Class(class) if members(class).len() == 1 && members(class)[0] < 128 => 1u128 << members(class)[0],
             Node::Group(branches) => branches.iter().map(|b| needed(b)).fold(u128::MAX, |a, b| a & b),
             _ => 0,
@@ -92,7 +94,7 @@ fn first_of(nodes: &[Node]) -> (Class, bool) {
 
 fn first_bytes(nodes: &[Node]) -> u128 {
     match nodes.first() {
-        Some(Node::Byte(byte)) => 1 << byte,
+        Some(Node::Byte(byte)) if *byte < 128 => 1 << byte,
         Some(Node::Class(class)) => members(class).into_iter().filter(|&b| b < 128).fold(0, |all, b| all | 1 << b),
         _ => u128::MAX,
     }

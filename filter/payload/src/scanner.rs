@@ -144,7 +144,7 @@ impl<'a> Inspection<'a> {
     pub fn value(&mut self, source: Source<'_>, value: &[u8]) {
         // Numbers, dates and single bytes say nothing.
         let kinds = mask::of(value);
-        if value.len() < 2 || kinds & !(mask::DIGIT | mask::DASH) == 0 {
+        if value.len() < 2 || (kinds & !(mask::DIGIT | mask::DASH) == 0 && !contains(value, b"--")) {
             return;
         }
         self.plain(source, value, kinds, TEXT);

@@ -155,7 +155,7 @@ fn brace_list(tail: &[u8]) -> bool {
     let Some(end) = inner.iter().position(|&b| b == b'}') else { return false };
     let inner = part(inner, 0, end);
     inner.contains(&b',')
-        && inner.first().is_some_and(u8::is_ascii_alphabetic)
+        && inner.first().is_some_and(|b| b.is_ascii_alphabetic() || *b == b',')
         && !inner.iter().any(|&b| is_blank(b) || b == b':')
 }
 
