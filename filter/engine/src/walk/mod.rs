@@ -193,7 +193,11 @@ impl<'a> Walk<'a> {
         self.passage.dress = self.dress();
         if !self.passage.request.is_empty() && self.policy.routes.is_in_use() {
             let request_id = plain_text(self.head.headers(), "x-request-id").map(str::to_owned);
-            self.passage.judged = Some(JudgedRoute { rule: self.rule, request_id, selected: self.selected });
+            self.passage.judged = Some(JudgedRoute {
+                rule: self.rule,
+                request_id,
+                selected: std::mem::replace(&mut self.selected, Selected::Nothing),
+            });
         }
         self.wait_for_body(rule)?;
         self.engine.counters.add(CounterId::Decision(self.rule, Reason::Ok, Verdict::Allowed));
