@@ -32,7 +32,8 @@ pub fn check(root: &Node, filters: &[Examined<'_>], findings: &mut Findings) {
             check_overrides(place, overrides, findings);
         }
     }
-    check_clusters(root, filters, findings);
+    check_unused_policies(root, &places, filters, findings);
+    check_hosts(&places, filters, findings);
 }
 
 /// The filters that serve what stands at `place`: those of its connection manager, or all for routes that stand alone.
@@ -133,23 +134,72 @@ fn check_overrides(place: &Place<'_>, overrides: &Node, findings: &mut Findings)
     }
 }
 
-/// Every cluster that a key set comes from must be in the file, unless clusters come from elsewhere.
-fn check_clusters(root: &Node, filters: &[Examined<'_>], findings: &mut Findings) {
-    let dynamic = ["cds_config", "ads_config"];
-    let from_elsewhere = dynamic.iter().any(|member| root.at(&["dynamic_resources", member]).is_some());
+/// Policies that neither a rule nor another policy nor a route names. Only a whole file tells: its routes are known.
+fn check_unused_policies(root: &Node, places: &[Place<'_>], filters: &[Examined<'_>], findings: &mut Findings) {
+    let from_elsewhere =
+        places.iter().any(|place| place.node.get("rds").is_some() || place.node.get("lds_config").is_some());
     if !envoy::is_bootstrap(root) || from_elsewhere {
         return;
     }
-    let clusters = root.at(&["static_resources", "clusters"]).map(Node::elements).unwrap_or_default();
-    let clusters: Vec<String> = clusters.iter().filter_map(|c| Some(c.text_at(&["name"])?.to_owned())).collect();
+    let on_routes: BTreeSet<&str> = places
+        .iter()
+        .filter_map(|place| place.node.text_at(&["metadata", "filter_metadata", NAMESPACE, "policy"]))
+        .collect();
     for examined in filters {
         let Ok(configuration) = &examined.filter.configuration else { continue };
-        let providers = configuration.value.get("providers").and_then(Value::as_object);
-        for (name, provider) in providers.into_iter().flatten() {
-            let Some(cluster) = provider.pointer("/jwks/cluster").and_then(Value::as_str) else { continue };
-            if !clusters.iter().any(|known| known == cluster) {
-                let path = format!("{}.jwks.cluster", member_path("providers", name));
-                findings.add_unknown_name(configuration.lines.find(&path), &path, "cluster", cluster, &clusters);
+        let value = &configuration.value;
+        let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
+        let members = |section: &str| -> Vec<&Value> {
+            match value.get(section) {
+                Some(Value::Object(members)) => members.values().collect(),
+                Some(Value::Array(elements)) => elements.iter().collect(),
+                _ => Vec::new(),
+            }
+        };
+        let extended = members("policies").into_iter().filter_map(|policy| policy.get("extends")?.as_str());
+        let used = members("rules").into_iter().filter_map(|rule| rule.get("use")?.as_str());
+        let named: BTreeSet<&str> =
+            extended.chain(used).chain(text("/defaults/policy")).chain(on_routes.iter().copied()).collect();
+        for name in names_in(value, "policies").iter().filter(|name| !named.contains(name.as_str())) {
+            let path = member_path("policies", name);
+            let problem = "no rule, no policy and no route names this policy";
+            let hint = "name it in a `use`, or remove it";
+            findings.add(Severity::Warning, configuration.lines.find(&path), &path, problem, hint);
+        }
+    }
+}
+
+/// A rule for a host that Envoy serves to nobody never matches.
+fn check_hosts(places: &[Place<'_>], filters: &[Examined<'_>], findings: &mut Findings) {
+    for examined in filters {
+        let (Ok(configuration), Some((manager, node))) = (&examined.filter.configuration, &examined.filter.manager)
+        else {
+            continue;
+        };
+        if node.get("rds").is_some() || node.get("scoped_routes").is_some() {
+            continue;
+        }
+        let of_manager = places.iter().filter(|place| place.path.starts_with(manager.as_str()));
+        let domains = of_manager.filter_map(|place| place.node.at(&["domains"]));
+        let domains: Vec<&str> = domains.flat_map(Node::elements).filter_map(Node::text).collect();
+        let rules = configuration.value.get("rules").and_then(Value::as_array).into_iter().flatten();
+        for (index, rule) in rules.enumerate() {
+            let Some(host) = rule.pointer("/match/host").and_then(Value::as_str) else { continue };
+            let serves = |domain: &&str| {
+                let domain = domain.split(':').next().unwrap_or_default().to_ascii_lowercase();
+                let host = host.to_ascii_lowercase();
+                let inside = |wide: &str, narrow: &str| wide.strip_prefix('*').is_some_and(|end| narrow.ends_with(end));
+                domain == host || inside(&domain, &host) || inside(&host, &domain) || domain.ends_with('*')
+            };
+            if !domains.is_empty() && !domains.iter().any(serves) {
+                let path = format!("rules[{index}].match.host");
+                let problem = format!("can never match: no virtual host of Envoy has the domain {host:?}");
+                let known: Vec<&str> = domains.clone();
+                let hint = match suggest::nearest(host, known) {
+                    Some(near) => format!("did you mean {near:?}?"),
+                    None => format!("known: {}", domains.join(", ")),
+                };
+                findings.add(Severity::Warning, configuration.lines.find(&path), &path, problem, &hint);
             }
         }
     }
