@@ -35,7 +35,7 @@ fn check_plugin(filter: &Filter<'_>, plugin: &Node, policy: Option<&Policy>, fin
     if !plugin.is_true_at(&["allow_on_headers_stop_iteration"]) {
         let problem = match policy.and_then(reason_to_hold) {
             Some(reason) => {
-                format!("{reason}: such a request hangs, or its head reaches the service before the verdict")
+                format!("{reason}: such a request cannot be held back, and hangs")
             }
             None => "a request whose verdict has to wait cannot be held back".to_owned(),
         };

@@ -7,7 +7,7 @@ use portcullis_engine::policy::{Rule, Who};
 use portcullis_engine::{HeaderChange, Step};
 use serde_json::{Value, json};
 
-use super::replay::Replayed;
+use super::replay::{Missing, Replayed};
 use crate::configured::Configured;
 use crate::rule_text;
 use crate::style::Style;
@@ -87,9 +87,20 @@ impl Report {
                 }
             }
         });
-        let waited = found.iter().any(|(_, reason, ..)| *reason == Reason::KeysUnavailable);
-        let notes = replayed.missing_keys.iter().filter(|_| waited).map(|provider| {
-            format!("the key set of provider {provider:?} is not here; give it with --jwks {provider}=FILE")
+        let waited = found.iter().any(|(_, reason, ..)| {
+            matches!(reason, Reason::KeysUnavailable | Reason::ProviderUnavailable | Reason::RevocationUnavailable)
+        });
+        let notes = replayed.missing.iter().filter(|_| waited || matches!(replayed.step, Step::Hold));
+        let notes = notes.map(|missing| match missing {
+            Missing::KeySet(provider) => {
+                format!("the key set of provider {provider:?} is not here; give it with --jwks {provider}=FILE")
+            }
+            Missing::Introspection(provider) => {
+                format!("what {provider:?} says of the token is not here; give it with --introspection {provider}=FILE")
+            }
+            Missing::RevocationList => {
+                "the list of revoked tokens is not here; give it with --revocation-list FILE".to_owned()
+            }
         });
         Self {
             rule: rule.map(|(at, _)| {
@@ -103,9 +114,9 @@ impl Report {
         }
     }
 
-    /// Whether the request goes on.
+    /// Whether the request goes on, or the gateway itself has the answer.
     pub fn passes(&self) -> bool {
-        matches!(self.step, Step::Continue(_))
+        matches!(self.step, Step::Continue(_) | Step::Answer(_))
     }
 
     /// The explanation for a person.
