@@ -449,7 +449,11 @@ fn places(configuration: &Value) -> HashMap<(String, String), String> {
     of_providers.chain(list.map(|place| (place, REVOCATION_LIST.to_owned()))).collect()
 }
 
-fn filled(answer: &EndpointAnswer, template: &mut Template) -> Result<EndpointAnswer> {
+/// An answer with its templates filled in.
+///
+/// # Errors
+/// A template that the format does not know.
+pub fn filled(answer: &EndpointAnswer, template: &mut Template) -> Result<EndpointAnswer> {
     Ok(match answer {
         EndpointAnswer::Answer { status, headers, body } => {
             EndpointAnswer::Answer { status: *status, headers: headers.clone(), body: template.fill(body)? }
@@ -478,7 +482,10 @@ fn blank() -> Request {
 }
 
 /// The request's header map as the proxy has it: pseudo-headers, request id, then what the case names.
-fn lines(request: &Request, id: u64, template: &mut Template) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+///
+/// # Errors
+/// A template or an escape that the format does not know.
+pub fn lines(request: &Request, id: u64, template: &mut Template) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut lines = vec![
         (":authority".to_owned(), b"api.example".to_vec()),
         (":method".to_owned(), request.method.clone().into_bytes()),
