@@ -107,12 +107,15 @@ impl Call {
 }
 
 fn failed(error: PushError) -> Denial {
-    let reason = match error.status() {
-        400 => Reason::BodyMalformed,
-        404 => Reason::RouteUnmatched,
-        _ => Reason::CallFailed,
-    };
-    Denial::new(reason, error.to_string())
+    let text = error.to_string();
+    match error {
+        PushError::AlreadyOver => Denial::new(Reason::BodyMalformed, text),
+        PushError::Disabled => Denial::new(Reason::RouteUnmatched, text),
+        PushError::Full => Denial::new(Reason::CallFailed, text),
+        PushError::Contended | PushError::StoreUnavailable | PushError::Unreadable => {
+            Denial::new(Reason::CallUnavailable, text).retry_after(1)
+        }
+    }
 }
 
 fn json_answer(status: u16, body: &str) -> LocalAnswer {

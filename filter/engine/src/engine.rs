@@ -228,18 +228,7 @@ impl Engine {
     /// Judges a held request again; its stream is the effective one. `None`: it is not held (any more).
     pub fn resume(&mut self, id: RequestId, ports: Ports<'_>, now: UnixNanos) -> Option<Step> {
         let held = self.held.remove(&id)?;
-        match self.judge(id, held.head, held.progress, ports, now) {
-            // Its body may have come and gone by while it was held.
-            Step::NeedBody(_) => {
-                let denial = Denial::new(Reason::ProviderUnavailable, "a call with a body came before the keys");
-                let denial = denial.retry_after(1);
-                Some(Step::Deny(match self.calls.remove(&id) {
-                    Some(call) => self.refuse_call(&call, &denial, now),
-                    None => self.internal_answer(),
-                }))
-            }
-            step => Some(step),
-        }
+        Some(self.judge(id, held.head, held.progress, ports, now))
     }
 
     /// The whole body of a request is there for which [`Step::NeedBody`] asked; `None`: it is longer than allowed.

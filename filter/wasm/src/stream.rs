@@ -8,7 +8,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::host::{self, Buffer, Map};
-use crate::root::Shell;
+use crate::root::{SeenBody, Shell};
 
 /// Where a request stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub struct Stream {
 pub enum Verdict {
     /// It goes on; its response is changed so.
     Passed(Vec<HeaderChange>),
+    /// Its body has to come first, of at most so many bytes.
+    Body(usize),
     /// It was answered.
     Refused,
 }
@@ -61,6 +63,7 @@ impl Stream {
                     self.stage = Stage::Passed;
                     self.response = response;
                 }
+                Verdict::Body(max) => self.stage = Stage::Body(max),
                 Verdict::Refused => self.stage = Stage::Refused,
             }
         }
@@ -71,14 +74,15 @@ impl Stream {
     fn on_body(&mut self, size: usize, end: bool) -> Action {
         match self.stage() {
             Stage::Passed => Action::Continue,
-            Stage::Body(max) if size > max => self.take_body(None),
-            Stage::Body(_) if end => {
-                let body = if size == 0 { Some(Vec::new()) } else { host::buffer(Buffer::Request, size) };
-                self.take_body(body.as_deref())
-            }
-            Stage::Body(_) => Action::Pause,
+            Stage::Body(max) if size > max || end => self.take_body(SeenBody { size, complete: end }, max),
             // While a verdict is pending the body must wait too, or the whole request would leave unchecked.
-            Stage::Fresh | Stage::Held | Stage::Refused => Action::Pause,
+            Stage::Held => {
+                if let Some(shell) = &self.shell {
+                    shell.note_body(self.id, SeenBody { size, complete: end });
+                }
+                Action::Pause
+            }
+            Stage::Body(_) | Stage::Fresh | Stage::Refused => Action::Pause,
         }
     }
 }
@@ -107,16 +111,24 @@ impl Stream {
         action
     }
 
-    fn take_body(&mut self, body: Option<&[u8]>) -> Action {
+    fn take_body(&mut self, body: SeenBody, max: usize) -> Action {
         let Some(shell) = self.shell.clone() else { return Action::Pause };
-        let step = {
-            let mut engine = shell.engine.borrow_mut();
-            let step = engine.on_body(self.id, body, shell.ports(), host::now());
-            shell.flush(&mut engine);
-            step
-        };
+        let step = judge_body(&shell, self.id, body, max);
         self.carry_out(step)
     }
+}
+
+/// Gives the engine a body that is complete, or longer than `max` bytes. The request is the effective context.
+fn judge_body(shell: &Shell, id: RequestId, body: SeenBody, max: usize) -> Step {
+    let bytes = match body.size {
+        0 => Some(Vec::new()),
+        size if size > max => None,
+        size => host::buffer(Buffer::Request, size),
+    };
+    let mut engine = shell.engine.borrow_mut();
+    let step = engine.on_body(id, bytes.as_deref(), shell.ports(), host::now());
+    shell.flush(&mut engine);
+    step
 }
 
 impl Context for Stream {}
@@ -140,6 +152,9 @@ impl HttpContext for Stream {
             };
             shell.flush(&mut engine);
             if matches!(step, Step::Hold) {
+                if end_of_stream {
+                    shell.note_body(self.id, SeenBody { size: 0, complete: true });
+                }
                 host::set_effective_context(shell.root_id);
                 shell.tick_in(engine.next_tick(host::now()));
                 host::set_effective_context(context_id(self.id));
@@ -183,15 +198,15 @@ pub fn context_id(id: RequestId) -> u32 {
     u32::try_from(id.0).unwrap_or(0)
 }
 
-/// Carries out the verdict on a request that was held; it is the effective context.
-pub fn decide_held(step: Step) -> Option<Verdict> {
+/// Carries out the verdict on a request that was held, with what is there of its body; it is the effective context.
+pub fn decide_held(shell: &Shell, id: RequestId, step: Step, body: SeenBody) -> Option<Verdict> {
     match step {
         Step::Hold => None,
-        // The engine does not ask for the body of a request that was held.
-        Step::NeedBody(_) => {
-            refuse_inside();
-            Some(Verdict::Refused)
+        Step::NeedBody(max) if body.complete || body.size > max => {
+            let step = judge_body(shell, id, body, max);
+            decide_held(shell, id, step, body)
         }
+        Step::NeedBody(max) => Some(Verdict::Body(max)),
         Step::Deny(answer) => {
             refuse(&answer);
             Some(Verdict::Refused)

@@ -157,6 +157,8 @@ struct Known {
     route_policy: Option<String>,
     certificate: BTreeMap<String, String>,
     certificate_is_verified: bool,
+    /// What the client sends behind the head.
+    body: Vec<u8>,
 }
 
 impl Attributes for Known {
@@ -301,18 +303,15 @@ impl Gateway {
             route_policy: request.route_policy.clone().or_else(|| facts.route_policy.clone()),
             certificate: facts.certificate.clone(),
             certificate_is_verified: facts.certificate_is_verified,
+            body: template.fill(&request.body)?.into_bytes(),
         };
         if let Some(text) = &request.certificate {
             known.certificate.insert("sha256".to_owned(), template.fill(&format!("{{{{sha256 {text}}}}}"))?);
         }
         self.log.clear();
         let ports = Ports { store: &self.store, signatures: &SoftwareOnly, attributes: &known };
-        let mut verdict = self.engine.on_request_head(id, host::header_map(&known.lines), ports, self.now);
-        if let Verdict::NeedBody(max_bytes) = verdict {
-            let body = template.fill(&request.body)?;
-            let body = Some(body.as_bytes()).filter(|body| body.len() <= max_bytes);
-            verdict = self.engine.on_body(id, body, ports, self.now);
-        }
+        let verdict = self.engine.on_request_head(id, host::header_map(&known.lines), ports, self.now);
+        let verdict = give_body(&mut self.engine, id, verdict, &known.body, ports, self.now);
         self.requests.insert(id, known);
         let held = verdict == Verdict::Hold;
         if held {
@@ -395,9 +394,10 @@ impl Gateway {
         for id in actions.resume {
             let Some(known) = self.requests.get(&id) else { continue };
             let ports = Ports { store: &self.store, signatures: &SoftwareOnly, attributes: known };
-            match self.engine.resume(id, ports, self.now) {
-                None | Some(Verdict::Hold) => {}
-                Some(verdict) => {
+            let Some(verdict) = self.engine.resume(id, ports, self.now) else { continue };
+            match give_body(&mut self.engine, id, verdict, &known.body, ports, self.now) {
+                Verdict::Hold => {}
+                verdict => {
                     self.decided.insert(id, verdict);
                 }
             }
@@ -431,6 +431,23 @@ impl Gateway {
                 (Duration::ZERO, FetchResult::Answer { headers: host::header_map(&lines), body })
             }
         }
+    }
+}
+
+/// The verdict on a request whose whole body is there, where the engine asks for it.
+fn give_body(
+    engine: &mut Engine,
+    id: RequestId,
+    verdict: Verdict,
+    body: &[u8],
+    ports: Ports<'_>,
+    now: UnixNanos,
+) -> Verdict {
+    match verdict {
+        Verdict::NeedBody(max_bytes) => {
+            engine.on_body(id, Some(body).filter(|body| body.len() <= max_bytes), ports, now)
+        }
+        verdict => verdict,
     }
 }
 

@@ -236,6 +236,8 @@ reasons! {
     MethodNotAllowed = "method_not_allowed", 405, None, "the method is not allowed here";
     /// The gateway cannot do what an operator's call asks for, such as one more revocation where there is no room.
     CallFailed = "call_failed", 507, None, "the gateway cannot do that now";
+    /// An operator's call could not be carried out: shared data cannot be used, or other workers won every try.
+    CallUnavailable = "call_unavailable", 503, None, "the gateway is overloaded";
     /// The gateway failed inside. It is a defect of ours: please report it.
     Internal = "internal", 500, None, "the gateway failed";
 }

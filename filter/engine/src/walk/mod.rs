@@ -343,7 +343,9 @@ impl<'a> Walk<'a> {
         };
         let token = match &mut self.engine.minter {
             Some(minter) => {
-                let ends = principal.expires_at(self.policy);
+                // Where several credentials were asked for, the service must not take the word of one that has ended.
+                let credentials = std::iter::once(principal).chain(&self.others);
+                let ends = credentials.filter_map(|credential| credential.expires_at(self.policy)).min();
                 minter.token(principal.claims(), principal.credential, audience, ends, self.now)
             }
             None => return Ok(()),

@@ -65,6 +65,9 @@ section! {
     }
 }
 
+/// Algorithms that DPoP proofs are signed with, unless a provider says otherwise.
+pub const DPOP_ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "RS256", "PS256"];
+
 section! {
     /// What ties a token to the one that it was issued to (RFC 8705, RFC 9449). Without this section, a token that is bound (`cnf`) is checked, and any other passes.
     pub struct BindingSection {
@@ -72,8 +75,8 @@ section! {
         mtls: Demand = "when_present",
         /// Binding to a DPoP key (`cnf.jkt`). A bound token never passes as a bearer token.
         dpop: Demand = "when_present",
-        /// Algorithms that a DPoP proof may be signed with. Without this section every algorithm with a public key is taken.
-        dpop_algorithms: Vec<String> = ["ES256", "EdDSA", "RS256", "PS256"],
+        /// Algorithms that a DPoP proof may be signed with.
+        dpop_algorithms: Vec<String> = DPOP_ALGORITHMS,
         /// How long after its `iat` a proof is taken.
         dpop_max_age: Span = "60s",
         /// How far the clocks of client and gateway may be apart.
