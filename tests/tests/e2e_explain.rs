@@ -26,15 +26,15 @@ use serde_json::Value;
 /// Why requests of the corpus cannot be sent to a gateway on loopback, and how many at most: a number that must grow is
 /// looked at by somebody.
 const LEFT_OUT: &[(&str, usize)] = &[
-    ("a client certificate", 0),
-    ("a head that HTTP/1.1 cannot carry", 0),
-    ("a header that Envoy joins", 0),
-    ("a key set or list that changes in the middle", 0),
-    ("a request before the first tick", 0),
-    ("a request that is looked at while it waits", 0),
-    ("a target that Envoy rewrites or routes nowhere", 0),
-    ("shared data that fails", 0),
-    ("time that has to pass", 0),
+    ("a client certificate", 14),
+    ("a head that HTTP/1.1 cannot carry", 12),
+    ("a header that Envoy joins", 1),
+    ("a key set or list that changes in the middle", 16),
+    ("a request before the first tick", 13),
+    ("a request that is looked at while it waits", 4),
+    ("a target that Envoy rewrites or routes nowhere", 4),
+    ("shared data that fails", 10),
+    ("time that has to pass", 20),
 ];
 
 /// Longer than this nobody waits for a test.
@@ -105,6 +105,7 @@ fn explain_agrees_with_envoy_on_the_corpus() {
         tally.agreed, tally.as_written, tally.refused_by_both, tally.left_out
     );
     println!("{summary}");
+    assert!(tally.agreed >= 600, "{summary}");
     assert!(tally.differences.is_empty(), "{} differences:\n{}", tally.differences.len(), tally.differences.join("\n"));
     for (reason, count) in &tally.left_out {
         let known = LEFT_OUT.iter().find(|(known, _)| known == reason).map_or(0, |(_, at_most)| *at_most);
@@ -136,9 +137,12 @@ fn replay(case: &Prepared, corpus: &Corpus, file: PathBuf, tally: &Mutex<Tally>)
                 if left_out.is_some() {
                     continue;
                 }
-                template.now = seconds();
-                let answer = filled(answer, &mut template)?;
-                case.endpoints[whose].set(answer.clone());
+                if session.is_some() {
+                    template.now = seconds();
+                    case.endpoints[whose].set(filled(answer, &mut template)?);
+                }
+                // What was there from the beginning stands as it was fetched.
+                let answer = case.endpoints[whose].answer();
                 give(&mut answers, whose, is_asked_each_time, answer);
                 if let Some(session) = &mut session {
                     session.answer_with(|known| *known = answers.clone());

@@ -70,6 +70,11 @@ impl Endpoint {
         Ok(Self { server, answer, hits })
     }
 
+    /// What it answers.
+    pub fn answer(&self) -> EndpointAnswer {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Answers so from now on; templates must be filled in.
     pub fn set(&self, answer: EndpointAnswer) {
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
