@@ -6,6 +6,7 @@
 
 mod check;
 pub mod configured;
+mod convert;
 pub mod document;
 pub mod environment;
 pub mod envoy;
@@ -34,6 +35,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Arguments),
+    Convert(convert::Arguments),
     Explain(explain::Arguments),
     Keys(keys::Arguments),
     Routes(routes::Arguments),
@@ -45,6 +47,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Check(arguments) => check::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Routes(arguments) => routes::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments).map(|()| ExitCode::SUCCESS),
