@@ -39,6 +39,8 @@ pub enum CounterId {
     Limit(u16, &'static str),
     /// Something that happened to revocations: `portcullis_revocation` by event.
     Revocation(&'static str),
+    /// A configuration that was taken or refused: `portcullis_configurations` by event.
+    Configuration(&'static str),
     /// Something that happened to the verified-token cache: `portcullis_token_cache` by event.
     TokenCache(&'static str),
 }
@@ -129,6 +131,15 @@ pub const COUNTERS: &[CounterFamily] = &[
             ("pushes_unavailable", "pushed revocations cannot be read from shared data"),
         ],
     },
+    CounterFamily {
+        name: "portcullis_configurations",
+        labels: &["event"],
+        help: "configurations that the proxy gave the filter, counted by each of its threads",
+        events: &[
+            ("accepted", "a thread works by it from now on"),
+            ("refused", "it has problems, which the log names; the last good one stays in force"),
+        ],
+    },
 ];
 
 /// The counts since the last flush.
@@ -179,6 +190,7 @@ impl CounterId {
                 format!("portcullis_limit_events.limit.{}.event.{event}", limit(index).unwrap_or(UNKNOWN))
             }
             Self::Revocation(event) => format!("portcullis_revocation.event.{event}"),
+            Self::Configuration(event) => format!("portcullis_configurations.event.{event}"),
             Self::TokenCache(event) => format!("portcullis_token_cache.event.{event}"),
         }
     }
@@ -205,6 +217,7 @@ mod tests {
             CounterId::Limit(0, "overflow"),
             CounterId::TokenCache("hit"),
             CounterId::Revocation("pushed"),
+            CounterId::Configuration("refused"),
         ];
         assert_eq!(counters.len(), COUNTERS.len());
         for (counter, family) in counters.into_iter().zip(COUNTERS) {

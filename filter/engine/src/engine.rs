@@ -10,6 +10,7 @@ use crate::audit;
 use crate::call::{Call, MAX_CALL_BYTES};
 use crate::callout::{Callout, CalloutIds};
 use crate::config::Problems;
+use crate::config::schema::Mode;
 use crate::counters::{CounterId, Counters, Verdict};
 use crate::http::{Headers, Method, RequestHead};
 use crate::internal_token::Minter;
@@ -22,6 +23,7 @@ use crate::policy::{Environment, Policy};
 use crate::ports::{Ports, SharedStore};
 use crate::proof::{NonceIssuer, ReplayStore};
 use crate::revocation::{self, Revocations, Seeds};
+use crate::routes::JudgedRoute;
 use crate::time::UnixNanos;
 use crate::token_cache::TokenCache;
 use crate::walk::{Progress, Stop, Walk};
@@ -63,6 +65,9 @@ pub struct Passage {
     pub request: Vec<HeaderChange>,
     /// Changes to the response's head, in order.
     pub response: Vec<HeaderChange>,
+    /// What the route said about the policy, for [`Engine::check_route`] once the response is there: the changes to the
+    /// request's head may have led to another route.
+    pub judged: Option<JudgedRoute>,
 }
 
 /// A change to a header map.
@@ -201,6 +206,7 @@ impl Engine {
 
     /// The worker starts. Gives when the first tick is wanted.
     pub fn on_start(&mut self, store: &dyn SharedStore, now: UnixNanos) -> Duration {
+        self.counters.add(CounterId::Configuration("accepted"));
         self.limiter = Limiter::new(&self.policy.limits, store, self.seed.half());
         self.open_proofs(store, now);
         let lists = self.revocations.on_start(now, store);
@@ -237,6 +243,36 @@ impl Engine {
             Some(call) => self.answer_call(&call, body, ports, now),
             None => Step::Deny(self.internal_answer()),
         }
+    }
+
+    /// The response of a request is there whose head was changed: whether the route that served it names the same policy as
+    /// the one that it was judged by. If not, the client gets this answer instead of the response.
+    pub fn check_route(&mut self, judged: &JudgedRoute, ports: Ports<'_>, now: UnixNanos) -> Option<Answer> {
+        let policy = Rc::clone(&self.policy);
+        let served_by = policy.routes.select(&policy.named, ports.attributes);
+        if served_by == judged.selected {
+            return None;
+        }
+        let denial = Denial::new(Reason::RouteChanged, "a header that the filter changed led to another route");
+        let rule = policy.rules.get(usize::from(judged.rule));
+        let monitored = policy.mode == Mode::Monitor || rule.is_some_and(|rule| rule.mode == Mode::Monitor);
+        let verdict = if monitored { Verdict::Monitored } else { Verdict::Denied };
+        let request_id = judged.request_id.as_deref();
+        self.counters.add(CounterId::Decision(judged.rule, denial.reason, verdict));
+        let event = audit::Event {
+            now,
+            denial: &denial,
+            verdict,
+            rule: rule.map_or("none", |rule| rule.label.as_str()),
+            method: None,
+            path: None,
+            client: ports.attributes.source_address(),
+            subject: None,
+            provider: None,
+            request_id,
+        };
+        self.log.push(event.to_line());
+        (!monitored).then(|| Answer::new(&denial, &policy.realm, &policy.type_base, request_id))
     }
 
     /// The stream of a request has ended.

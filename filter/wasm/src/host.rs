@@ -397,4 +397,12 @@ impl Attributes for ProxyHost {
     fn route_policy(&self) -> Option<Vec<u8>> {
         property("xds\0route_metadata\0filter_metadata\0portcullis\0policy").filter(|policy| !policy.is_empty())
     }
+
+    fn route_name(&self) -> Option<Vec<u8>> {
+        property("xds\0route_name").filter(|name| !name.is_empty())
+    }
+
+    fn virtual_host_policy(&self) -> Option<Vec<u8>> {
+        property("xds\0virtual_host_metadata\0filter_metadata\0portcullis\0policy").filter(|policy| !policy.is_empty())
+    }
 }

@@ -6,12 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use portcullis_engine::ports::Ports;
-use portcullis_engine::{Actions, Callout, Engine, FetchId, FetchResult, RequestId, Seed, Step};
+use portcullis_engine::{Actions, Callout, CounterId, Engine, FetchId, FetchResult, RequestId, Seed, Step};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
 use crate::host::{self, Level, ProxyHost};
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::stream::{self, Stream, Verdict};
 
 /// What a worker's root and its streams share.
@@ -219,6 +219,7 @@ impl RootContext for Root {
                 true
             }
             Err(problems) => {
+                metrics::count_once(&CounterId::Configuration("refused").name(|_| None, |_| None, |_| None));
                 let count = problems.len();
                 host::log(Level::Error, &format!("portcullis: the configuration is refused, {count} problem(s):"));
                 for problem in problems.iter() {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use portcullis_engine::answer::{Answer, LocalAnswer};
-use portcullis_engine::{HeaderChange, Passage, RequestId, Step};
+use portcullis_engine::{HeaderChange, JudgedRoute, Passage, RequestId, Step};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
@@ -31,6 +31,8 @@ pub struct Stream {
     shell: Option<Rc<Shell>>,
     stage: Stage,
     response: Vec<HeaderChange>,
+    /// What the route said about the policy, where the head was changed.
+    judged: Option<JudgedRoute>,
     /// How much of the body was there at the last callback.
     body_size: usize,
 }
@@ -38,8 +40,8 @@ pub struct Stream {
 /// How a held request was decided by the root context, for its stream to find.
 #[derive(Debug)]
 pub enum Verdict {
-    /// It goes on; its response is changed so.
-    Passed(Vec<HeaderChange>),
+    /// It goes on, changed so.
+    Passed(Passage),
     /// Its body has to come first, of at most so many bytes.
     Body(usize),
     /// It was answered.
@@ -49,7 +51,7 @@ pub enum Verdict {
 impl Stream {
     /// A request that just began. Without a shell there is no configuration, and everything is refused.
     pub fn new(id: u32, shell: Option<Rc<Shell>>) -> Self {
-        Self { id: RequestId(id.into()), shell, stage: Stage::Fresh, response: Vec::new(), body_size: 0 }
+        Self { id: RequestId(id.into()), shell, stage: Stage::Fresh, response: Vec::new(), judged: None, body_size: 0 }
     }
 
     /// Where the request stands now: the root context may have decided a held one meanwhile.
@@ -59,9 +61,10 @@ impl Stream {
             && let Some(verdict) = shell.take_verdict(self.id)
         {
             match verdict {
-                Verdict::Passed(response) => {
+                Verdict::Passed(passage) => {
                     self.stage = Stage::Passed;
-                    self.response = response;
+                    self.response = passage.response;
+                    self.judged = passage.judged;
                 }
                 Verdict::Body(max) => self.stage = Stage::Body(max),
                 Verdict::Refused => self.stage = Stage::Refused,
@@ -94,6 +97,7 @@ impl Stream {
             Step::Continue(passage) => {
                 let action = go_on(&passage);
                 self.response = passage.response;
+                self.judged = passage.judged;
                 (if action == Action::Continue { Stage::Passed } else { Stage::Refused }, action)
             }
             Step::Hold => (Stage::Held, Action::Pause),
@@ -109,6 +113,16 @@ impl Stream {
         };
         self.stage = stage;
         action
+    }
+
+    /// The answer instead of the response, where another route served the request than the one it was judged by.
+    fn check_route(&mut self) -> Option<Answer> {
+        let judged = self.judged.take()?;
+        let shell = self.shell.as_ref()?;
+        let mut engine = shell.engine.borrow_mut();
+        let answer = engine.check_route(&judged, shell.ports(), host::now());
+        shell.flush(&mut engine);
+        answer
     }
 
     fn take_body(&mut self, body: SeenBody, max: usize) -> Action {
@@ -176,6 +190,10 @@ impl HttpContext for Stream {
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         self.stage();
+        if let Some(answer) = self.check_route() {
+            refuse(&answer);
+            return Action::Pause;
+        }
         for change in &self.response {
             apply(Map::Response, change);
         }
@@ -218,7 +236,7 @@ pub fn decide_held(shell: &Shell, id: RequestId, step: Step, body: SeenBody) -> 
         Step::Continue(passage) => match go_on(&passage) {
             Action::Continue => {
                 host::continue_request();
-                Some(Verdict::Passed(passage.response))
+                Some(Verdict::Passed(passage))
             }
             _ => Some(Verdict::Refused),
         },

@@ -45,6 +45,12 @@ pub struct Facts {
     pub address: Option<IpAddr>,
     /// The policy that the matched route's metadata names.
     pub route_policy: Option<String>,
+    /// The matched route's name.
+    pub route_name: Option<String>,
+    /// The policy that the virtual host's metadata names.
+    pub virtual_host_policy: Option<String>,
+    /// The policy in the metadata of the route that serves the request, where it is another one.
+    pub served_by: Option<String>,
     /// The names in the client's certificate, by field (`uri_san`).
     pub certificate: BTreeMap<String, String>,
     /// Whether the proxy has verified that certificate.

@@ -164,6 +164,9 @@ fn facts(block: &Block<'_>, facts: &mut Facts) -> Result<()> {
         let (name, value) = line.split_once('=').ok_or_else(|| anyhow!("{line:?} is not `name=value`"))?;
         match name.trim() {
             "address" => facts.address = Some(value.trim().parse()?),
+            "route_name" => facts.route_name = Some(value.trim().to_owned()),
+            "virtual_host_policy" => facts.virtual_host_policy = Some(value.trim().to_owned()),
+            "served_by" => facts.served_by = Some(value.trim().to_owned()),
             "route_policy" => facts.route_policy = Some(value.trim().to_owned()),
             "now" => facts.now = Some(value.trim().parse()?),
             "certificate" if value.trim() == "verified" => facts.certificate_is_verified = true,

@@ -155,6 +155,8 @@ struct Known {
     lines: Vec<(Vec<u8>, Vec<u8>)>,
     address: Option<IpAddr>,
     route_policy: Option<String>,
+    route_name: Option<String>,
+    virtual_host_policy: Option<String>,
     certificate: BTreeMap<String, String>,
     certificate_is_verified: bool,
     /// What the client sends behind the head.
@@ -182,6 +184,14 @@ impl Attributes for Known {
 
     fn route_policy(&self) -> Option<Vec<u8>> {
         self.route_policy.as_ref().map(|policy| policy.as_bytes().to_vec())
+    }
+
+    fn route_name(&self) -> Option<Vec<u8>> {
+        self.route_name.as_ref().map(|name| name.as_bytes().to_vec())
+    }
+
+    fn virtual_host_policy(&self) -> Option<Vec<u8>> {
+        self.virtual_host_policy.as_ref().map(|policy| policy.as_bytes().to_vec())
     }
 }
 
@@ -301,6 +311,8 @@ impl Gateway {
             lines: lines(request, self.last_id, template)?,
             address: request.address.or(facts.address),
             route_policy: request.route_policy.clone().or_else(|| facts.route_policy.clone()),
+            route_name: facts.route_name.clone(),
+            virtual_host_policy: facts.virtual_host_policy.clone(),
             certificate: facts.certificate.clone(),
             certificate_is_verified: facts.certificate_is_verified,
             body: template.fill(&request.body)?.into_bytes(),
@@ -327,6 +339,9 @@ impl Gateway {
         } else if held {
             self.waiting.push_back(id);
         }
+        if let Some(policy) = &facts.served_by {
+            self.serve_by(id, policy);
+        }
         self.log.extend(self.engine.take_log());
         let end = self.end_of(id);
         if let End::Answered { headers, .. } = &end {
@@ -334,6 +349,19 @@ impl Gateway {
             template.nonce = nonce.map(|(_, value)| value.clone()).or(template.nonce.take());
         }
         Ok(Seen { held, end, log: std::mem::take(&mut self.log) })
+    }
+
+    /// The response comes from a route whose metadata name this policy.
+    fn serve_by(&mut self, id: RequestId, policy: &str) {
+        let (Some(known), Some(Verdict::Continue(passage))) = (self.requests.get(&id), self.decided.get(&id)) else {
+            return;
+        };
+        let Some(judged) = &passage.judged else { return };
+        let known = Known { route_policy: Some(policy.to_owned()), ..known.clone() };
+        let ports = Ports { store: &self.store, signatures: &SoftwareOnly, attributes: &known };
+        if let Some(answer) = self.engine.check_route(judged, ports, self.now) {
+            self.decided.insert(id, Verdict::Deny(answer));
+        }
     }
 
     fn end_of(&mut self, id: RequestId) -> End {

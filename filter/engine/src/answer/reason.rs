@@ -116,6 +116,12 @@ reasons! {
     RuleDenied = "rule_denied", 403, None, "access is denied";
     /// The route's metadata names a policy that the configuration does not have.
     RoutePolicyUnknown = "route_policy_unknown", 500, None, "the gateway is misconfigured";
+    /// The route names the policy, and the request carries a header that only the gateway may set: without it the proxy could
+    /// choose another route.
+    IdentityHeaderSent = "identity_header_sent", 400, None, "a header that only the gateway may set was sent";
+    /// The route that served the request names another policy than the one that it was judged by: a header that the filter
+    /// changed led there.
+    RouteChanged = "route_changed", 500, None, "the gateway is misconfigured";
     /// The request carries no credential.
     CredentialsMissing = "credentials_missing", 401, Missing, "credentials are required";
     /// The credential is not of the form that its scheme asks for.

@@ -8,11 +8,13 @@ use crate::answer::Challenges;
 use crate::config::document::member_path;
 use crate::config::protobuf_struct;
 use crate::config::schema::{
-    Allow, Config, HeadersSection, MatchSection, Mode, PolicySection, RuleSection, ScopesSection, Serve, Unmatched,
+    Allow, Config, HeadersSection, MatchSection, Mode, PolicySection, RouteMetadata, RuleSection, ScopesSection, Serve,
+    Unmatched,
 };
 use crate::config::{Node, Problems, Read};
 use crate::matching::{Match, RuleIndex};
 use crate::proof::Demanded;
+use crate::routes::RouteSelection;
 use crate::scopes::Scopes;
 use crate::strict_json;
 
@@ -174,6 +176,7 @@ impl<'a> Compiler<'a> {
             let label = format!("policy-{name}");
             rules.push(self.compile_policy(&path, label, section, None, &limits));
         }
+        let routes = self.route_selection(&named);
         let unmatched = match (config.defaults.unmatched, &config.defaults.policy) {
             (Unmatched::Deny, _) => None,
             (Unmatched::Policy, Some(name)) => {
@@ -196,12 +199,14 @@ impl<'a> Compiler<'a> {
         // A header of its own for internal tokens is the gateway's alone; `authorization` is the clients' too.
         let own_header = internal_tokens.as_ref().map(|tokens| tokens.header.replace('_', "-"));
         identity_headers.extend(own_header.filter(|header| header != "authorization"));
+        self.check_match_headers(&identity_headers);
         Some(Policy {
             mode: config.mode,
             providers: providers.into_iter().collect::<Option<_>>()?,
             limits: limits.into_iter().collect::<Option<_>>()?,
             rules: rules.into_iter().collect::<Option<_>>()?,
             index: RuleIndex::new(matches.into_iter().collect::<Option<_>>()?),
+            routes,
             named,
             unmatched,
             key_set_sources,
@@ -217,6 +222,44 @@ impl<'a> Compiler<'a> {
             token_cache_bytes: config.token_cache.as_usize(),
             max_wait: config.max_wait.0,
         })
+    }
+
+    /// A header that is always removed is no ground for a decision: only a client can have sent it.
+    fn check_match_headers(&mut self, identity_headers: &[String]) {
+        for (index, rule) in self.config.rules.iter().enumerate() {
+            for name in rule.r#match.headers.keys() {
+                if identity_headers.iter().any(|identity| super::same_header(identity, name.as_bytes())) {
+                    let at = member_path(&format!("rules[{index}].match.headers"), name);
+                    let hint = "match on a header that clients may send, or on the path, the host or the method";
+                    self.problems.add_with_hint(
+                        at,
+                        "only the gateway may set this header: clients choose it here",
+                        hint,
+                    );
+                }
+            }
+        }
+    }
+
+    fn route_selection(&mut self, named: &HashMap<String, usize>) -> RouteSelection {
+        let section = &self.config.routes;
+        let mut names = HashMap::new();
+        for (route, policy) in &section.names {
+            match named.get(policy) {
+                Some(index) => {
+                    names.insert(route.clone(), *index);
+                }
+                None => {
+                    let at = member_path("routes.names", route);
+                    self.problems.add_unknown_name(at, "policy", policy, named.keys().map(String::as_str));
+                }
+            }
+        }
+        RouteSelection {
+            route_metadata: section.metadata.contains(&RouteMetadata::Route),
+            names,
+            virtual_host_metadata: section.metadata.contains(&RouteMetadata::VirtualHost),
+        }
     }
 
     /// Names stand in counters, logs and headers: they are plain words.

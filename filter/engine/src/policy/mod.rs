@@ -21,6 +21,7 @@ use crate::introspection::IntrospectionSource;
 use crate::key_sets::KeySetSource;
 use crate::matching::RuleIndex;
 use crate::revocation;
+use crate::routes::RouteSelection;
 
 pub use limit::{KeyPart, Limit, LimitKey, Overflow};
 pub use provider::{
@@ -46,6 +47,8 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// Finds the first rule that matches.
     pub index: RuleIndex,
+    /// Where the proxy's routes may name a policy.
+    pub routes: RouteSelection,
     /// Where each named policy stands in `rules`.
     pub named: HashMap<String, usize>,
     /// What applies to a request that no rule matches; `None`: 404.

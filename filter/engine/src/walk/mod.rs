@@ -23,6 +23,7 @@ use crate::policy::{Policy, Rule, Who};
 use crate::ports::Ports;
 use crate::principal::Principal;
 use crate::revocation;
+use crate::routes::{JudgedRoute, Selected};
 use crate::time::UnixNanos;
 
 /// What a request has behind it when it is judged again.
@@ -83,6 +84,8 @@ pub struct Walk<'a> {
     others: Vec<Principal>,
     /// The caller was let in without an identity, by monitor mode or `on_error: allow`; that is recorded.
     let_in: bool,
+    /// What the route said about the policy.
+    selected: Selected,
     /// The client's address, asked for once.
     address: Cell<Option<Option<IpAddr>>>,
     passage: Passage,
@@ -113,6 +116,7 @@ impl<'a> Walk<'a> {
             principal: None,
             others: Vec::new(),
             let_in: false,
+            selected: Selected::Nothing,
             address: Cell::new(None),
             passage: Passage::default(),
         }
@@ -157,6 +161,10 @@ impl<'a> Walk<'a> {
             return Err(Stop::Serve { rule: self.rule, caller });
         }
         self.forward(rule)?;
+        if !self.passage.request.is_empty() && self.policy.routes.is_in_use() {
+            let request_id = plain_text(self.head.headers(), "x-request-id").map(str::to_owned);
+            self.passage.judged = Some(JudgedRoute { rule: self.rule, request_id, selected: self.selected });
+        }
         self.engine.counters.add(CounterId::Decision(self.rule, Reason::Ok, Verdict::Allowed));
         Ok(self.passage)
     }
@@ -176,15 +184,14 @@ impl<'a> Walk<'a> {
     /// The rule that applies: the policy that the route names, else the first rule that matches.
     fn find_rule(&mut self, path: &RequestPath<'_>) -> Result<Option<&'a Rule>, Stop> {
         let policy = self.policy;
-        let index = match self.ports.attributes.route_policy() {
-            Some(name) => match std::str::from_utf8(&name).ok().and_then(|name| policy.named.get(name)) {
-                Some(index) => Some(*index),
-                None => {
-                    let detail = format!("the route names the policy {:?}", String::from_utf8_lossy(&name));
-                    return self.tolerate(policy.mode, Denial::new(Reason::RoutePolicyUnknown, detail)).map(|()| None);
-                }
-            },
-            None => match policy.index.find(self.head, path) {
+        let selected = policy.routes.select(&policy.named, self.ports.attributes);
+        let index = match &selected {
+            Selected::Rule(index) => Some(*index),
+            Selected::Unknown { by, name } => {
+                let detail = format!("the {by} names the policy {name:?}");
+                return self.tolerate(policy.mode, Denial::new(Reason::RoutePolicyUnknown, detail)).map(|()| None);
+            }
+            Selected::Nothing => match policy.index.find(self.head, path) {
                 Ok(found) => found.map(|found| found.index).or(policy.unmatched),
                 Err(repeated) => {
                     let denial = Denial::new(repeated.reason(), repeated.to_string());
@@ -195,9 +202,27 @@ impl<'a> Walk<'a> {
         match index.and_then(|index| Some((index, policy.rules.get(index)?))) {
             Some((index, rule)) => {
                 self.rule = u16::try_from(index).unwrap_or(NO_RULE);
+                self.check_route_headers(rule, &selected)?;
+                self.selected = selected;
                 Ok(Some(rule))
             }
             None => self.tolerate(policy.mode, Denial::new(Reason::RouteUnmatched, "")).map(|()| None),
+        }
+    }
+
+    /// Where the route named the policy, it must not have been chosen by a header that is now removed: the proxy would
+    /// choose again, and another route would serve what this one's policy has judged.
+    fn check_route_headers(&mut self, rule: &Rule, selected: &Selected) -> Result<(), Stop> {
+        let removed = self.passage.request.iter().find_map(|change| match change {
+            HeaderChange::Remove(name) => Some(name),
+            HeaderChange::Set(..) => None,
+        });
+        match removed {
+            Some(name) if *selected != Selected::Nothing => {
+                let denial = Denial::new(Reason::IdentityHeaderSent, format!("header {name:?}"));
+                self.tolerate(rule.mode, denial)
+            }
+            _ => Ok(()),
         }
     }
 
