@@ -32,6 +32,7 @@ const LEFT_OUT: &[(&str, usize)] = &[
     ("a key set or list that changes in the middle", 16),
     ("a request before the first tick", 13),
     ("a request that is looked at while it waits", 4),
+    ("a route that Envoy picks again", 4),
     ("a target that Envoy rewrites or routes nowhere", 4),
     ("shared data that fails", 10),
     ("time that has to pass", 20),
@@ -64,6 +65,8 @@ fn explain_agrees_with_envoy_on_the_corpus() {
             "shared data that fails"
         } else if facts.cold_start {
             "a request before the first tick"
+        } else if facts.served_by.is_some() {
+            "a route that Envoy picks again"
         } else if facts.certificate_is_verified || !facts.certificate.is_empty() {
             "a client certificate"
         } else {
@@ -235,6 +238,8 @@ fn explain(
     let attributes = Attributes {
         address,
         route_policy: policy.map(|policy| policy.clone().into_bytes()),
+        route_name: Some(case.route_name().to_owned()),
+        virtual_host_policy: case.case.facts.virtual_host_policy.clone(),
         certificate: BTreeMap::new(),
     };
     let lines = lines(request, 1, template)?;

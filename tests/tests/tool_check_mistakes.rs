@@ -209,6 +209,34 @@ const PLANTED: &[Planted] = &[
         "reports: {extends",
         "no route names this policy",
     ),
+    error(
+        "an unknown policy on a virtual host",
+        "{policy: tenants}",
+        "{policy: tenant}",
+        "{policy: tenant}",
+        "did you mean \"tenants\"?",
+    ),
+    error(
+        "an unknown policy of a named route",
+        "names: {statements: statements}",
+        "names: {statements: statement}",
+        "names: {",
+        "did you mean \"statements\"?",
+    ),
+    warning(
+        "a policy for a route that is not there",
+        "names: {statements: statements}",
+        "names: {statement: statements}",
+        "names: {",
+        "did you mean \"statements\"?",
+    ),
+    warning(
+        "metadata of a virtual host that nobody reads",
+        "metadata: [route, virtual_host],",
+        "metadata: [route],",
+        "{policy: tenants}",
+        "are not read",
+    ),
     // --- Credentials
     warning(
         "a secret and a public key in one provider",

@@ -82,8 +82,13 @@ fn judge(
     lines: &[String],
     token: Option<&str>,
 ) -> String {
-    let attributes =
-        Attributes { address: Ipv4Addr::LOCALHOST.into(), route_policy: None, certificate: BTreeMap::new() };
+    let attributes = Attributes {
+        address: Ipv4Addr::LOCALHOST.into(),
+        route_policy: None,
+        route_name: None,
+        virtual_host_policy: None,
+        certificate: BTreeMap::new(),
+    };
     let head = headers(request, lines, token).unwrap();
     let explanation = Report::new(filter, &session.judge(head, b"", &attributes, now()), token).to_json();
     if explanation["passes"] == true { "passes".to_owned() } else { explanation["status"].to_string() }
@@ -203,6 +208,56 @@ fn what_has_an_equal_exits_with_0_and_what_cannot_be_converted_with_2() {
     for input in ["version: 1\n", "a: [\n", two] {
         assert_eq!(world.convert(input, &[]).code, Some(2), "{input}");
     }
+}
+
+#[test]
+fn what_is_not_seen_does_not_pass_as_nothing() {
+    let world = World::new();
+    let keys = world.keys();
+    let jwt_authn = |provider: &str, rules: &str| {
+        format!(
+            "http_filters:\n- typed_config:\n    \"@type\": a/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication\n    \
+             providers: {{p: {{issuer: https://idp.demo, audiences: [demo-api], local_jwks: {{inline_string: '{keys}'}}{provider}}}}}\n    \
+             rules: {rules}\n"
+        )
+    };
+    let optional =
+        "[{match: {prefix: /}, requires: {requires_any: {requirements: [{provider_name: p}, {allow_missing: {}}]}}}]";
+    // A bad token is refused wherever the input would look for one.
+    let outcome = world.convert(&jwt_authn("", optional), &[]);
+    let bad = "GET /?access_token=bad";
+    all_hold(&world, &outcome.text, &[("GET /", None, "passes"), (bad, None, "401")]);
+    let outcome =
+        world.convert(&jwt_authn(", from_headers: [{name: a}, {name: x, value_prefix: \"a:\"}]", optional), &[]);
+    assert_eq!(outcome.code, Some(1));
+    all_hold(&world, &outcome.text, &[("GET /", None, "403")]);
+    // Conditions that cannot be checked open nothing.
+    let strict = "[{match: {prefix: /}, requires: {provider_name: p}}]";
+    for provider in [", max_lifetime: 60s", ", subjects: {exact: bob}"] {
+        let outcome = world.convert(&jwt_authn(provider, strict), &[]);
+        assert_eq!(outcome.code, Some(1), "{}", outcome.said);
+        all_hold(&world, &outcome.text, &[("GET /", Some(""), "403")]);
+    }
+    // Nor does a route with settings of its own, nor a cluster of one, nor a virtual host.
+    let own = "typed_per_filter_config: {jwt: {\"@type\": a/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig, requirement_name: x}}";
+    let wrapped = "typed_per_filter_config: {jwt: {\"@type\": a/envoy.config.route.v3.FilterConfig, config: {\"@type\": a/envoy.extensions.filters.http.rbac.v3.RBACPerRoute}}}";
+    for routes in [
+        format!("{{domains: [\"*\"], routes: [{{match: {{prefix: /own}}, {own}}}]}}"),
+        format!("{{domains: [\"*\"], routes: [{{match: {{prefix: /own}}, {wrapped}}}]}}"),
+        format!(
+            "{{domains: [\"*\"], routes: [{{match: {{prefix: /own}}, route: {{weighted_clusters: {{clusters: [{{name: c, {own}}}]}}}}}}]}}"
+        ),
+    ] {
+        let text = format!("{}route_config: {{virtual_hosts: [{routes}]}}\n", jwt_authn("", strict));
+        let outcome = world.convert(&text, &[]);
+        assert_eq!(outcome.code, Some(1), "{}", outcome.said);
+        all_hold(&world, &outcome.text, &[("GET /own", Some(""), "403"), ("GET /", Some(""), "passes")]);
+    }
+    let text = format!(
+        "{}route_config: {{virtual_hosts: [{{domains: [\"*\"], routes: [], {own}}}]}}\n",
+        jwt_authn("", strict)
+    );
+    all_hold(&world, &world.convert(&text, &[]).text, &[("GET /", Some(""), "403")]);
 }
 
 /// Random numbers that are the same in every run.

@@ -114,6 +114,11 @@ impl Prepared {
         Ok(Some(Self { case, configuration, environment, endpoints, number, policies, has_own_vm }))
     }
 
+    /// The name of the route that all of its requests take.
+    pub fn route_name(&self) -> &str {
+        self.case.facts.route_name.as_deref().unwrap_or("all")
+    }
+
     fn listener_name(&self, policy: Option<&str>) -> String {
         let index = self.policies.iter().position(|known| known.as_deref() == policy).unwrap_or_default();
         format!("case-{}-{index}", self.number)
@@ -228,7 +233,7 @@ impl Corpus {
             "admin": {"address": address(0)},
             "static_resources": {"clusters": clusters, "listeners": listeners},
         });
-        let options = Options { workers: 1, log_level: "warning".to_owned() };
+        let options = Options { workers: 1, log_level: "warning".to_owned(), ..Options::default() };
         let envoy = Envoy::start(&config, dir.path(), &options)?;
         let listeners = envoy.admin("GET", "/listeners?format=json")?.json();
         let statuses = listeners.get("listener_statuses").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -335,15 +340,19 @@ fn head(request: &Request, template: &mut Template) -> Result<Vec<u8>> {
 }
 
 fn listener(case: &Prepared, policy: Option<&str>, module: &Value, vm_id: &str, environment: &Value) -> Value {
-    let metadata = policy.map(|policy| json!({"filter_metadata": {"portcullis": {"policy": policy}}}));
+    let metadata = |policy: &str| json!({"filter_metadata": {"portcullis": {"policy": policy}}});
     let mut route = json!({
-        "name": "all",
+        "name": case.route_name(),
         "match": {"prefix": "/"},
         "direct_response": {"status": 200, "body": {"inline_string": "passed"}},
         "response_headers_to_add": [{"header": {"key": "x-corpus", "value": "passed"}}],
     });
-    if let (Some(metadata), Some(route)) = (metadata, route.as_object_mut()) {
-        route.insert("metadata".to_owned(), metadata);
+    if let (Some(policy), Some(route)) = (policy, route.as_object_mut()) {
+        route.insert("metadata".to_owned(), metadata(policy));
+    }
+    let mut host = json!({"name": "all", "domains": ["*"], "routes": [route]});
+    if let (Some(policy), Some(host)) = (&case.case.facts.virtual_host_policy, host.as_object_mut()) {
+        host.insert("metadata".to_owned(), metadata(policy));
     }
     let router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
     let filter = json!({
@@ -379,7 +388,7 @@ fn listener(case: &Prepared, policy: Option<&str>, module: &Value, vm_id: &str, 
         // What the filter sees as `:scheme`: the cases are about https.
         "scheme_header_transformation": {"scheme_to_overwrite": "https"},
         "http_filters": [filter, {"name": "envoy.filters.http.router", "typed_config": {"@type": router}}],
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+        "route_config": {"virtual_hosts": [host]},
     });
     json!({
         "name": case.listener_name(policy),

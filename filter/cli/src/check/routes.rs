@@ -34,6 +34,7 @@ pub fn check(root: &Node, filters: &[Examined<'_>], findings: &mut Findings) {
     }
     check_unused_policies(root, &places, filters, findings);
     check_hosts(&places, filters, findings);
+    check_route_names(&places, filters, findings);
 }
 
 /// The filters that serve what stands at `place`: those of its connection manager, or all for routes that stand alone.
@@ -56,10 +57,28 @@ fn check_metadata(place: &Place<'_>, metadata: &Node, filters: &[Examined<'_>], 
     }
     let Some(ours) = metadata.get(NAMESPACE) else { return };
     let path = member_path(&path, NAMESPACE);
+    let serving = serving(place, filters);
     if place.node.get("match").is_none() {
-        let problem = "only the metadata of a route is read";
-        findings.add(Severity::Warning, ours.line, &path, problem, "move it to the routes that it is meant for");
-        return;
+        let reads = |examined: &&&Examined<'_>| {
+            let configuration = examined.filter.configuration.as_ref().ok();
+            let read = configuration.and_then(|found| found.value.pointer("/routes/metadata")?.as_array());
+            read.is_some_and(|read| read.iter().any(|whose| whose == "virtual_host"))
+        };
+        let of_host = place.node.get("domains").is_some();
+        if !of_host || !serving.iter().any(|examined| reads(&examined)) {
+            let problem = if of_host {
+                "the metadata of virtual hosts are not read"
+            } else {
+                "only the metadata of routes and virtual hosts are read"
+            };
+            let hint = if of_host {
+                "set `routes: {metadata: [route, virtual_host]}`, or move it to the routes that it is meant for"
+            } else {
+                "move it to the routes that it is meant for"
+            };
+            findings.add(Severity::Warning, ours.line, &path, problem, hint);
+            return;
+        }
     }
     for member in ours.value.members().iter().filter(|member| member.key != "policy") {
         let path = member_path(&path, &member.key);
@@ -71,7 +90,7 @@ fn check_metadata(place: &Place<'_>, metadata: &Node, filters: &[Examined<'_>], 
         findings.add(Severity::Error, member.line, &path, "is no text", "the name of a policy");
         return;
     };
-    for examined in serving(place, filters) {
+    for examined in serving {
         let Ok(configuration) = &examined.filter.configuration else { continue };
         let policies = names_in(&configuration.value, "policies");
         if !policies.iter().any(|policy| policy == name) {
@@ -157,9 +176,15 @@ fn check_unused_policies(root: &Node, places: &[Place<'_>], filters: &[Examined<
             }
         };
         let extended = members("policies").into_iter().filter_map(|policy| policy.get("extends")?.as_str());
+        let by_name = value.pointer("/routes/names").and_then(Value::as_object).into_iter().flatten();
+        let by_name = by_name.filter_map(|(_, policy)| policy.as_str());
         let used = members("rules").into_iter().filter_map(|rule| rule.get("use")?.as_str());
-        let named: BTreeSet<&str> =
-            extended.chain(used).chain(text("/defaults/policy")).chain(on_routes.iter().copied()).collect();
+        let named: BTreeSet<&str> = extended
+            .chain(used)
+            .chain(by_name)
+            .chain(text("/defaults/policy"))
+            .chain(on_routes.iter().copied())
+            .collect();
         for name in names_in(value, "policies").iter().filter(|name| !named.contains(name.as_str())) {
             let path = member_path("policies", name);
             let problem = "no rule, no policy and no route names this policy";
@@ -201,6 +226,32 @@ fn check_hosts(places: &[Place<'_>], filters: &[Examined<'_>], findings: &mut Fi
                 };
                 findings.add(Severity::Warning, configuration.lines.find(&path), &path, problem, &hint);
             }
+        }
+    }
+}
+
+/// A policy of a route that is not there guards nothing.
+fn check_route_names(places: &[Place<'_>], filters: &[Examined<'_>], findings: &mut Findings) {
+    for examined in filters {
+        let (Ok(configuration), Some((manager, node))) = (&examined.filter.configuration, &examined.filter.manager)
+        else {
+            continue;
+        };
+        if node.get("rds").is_some() || node.get("scoped_routes").is_some() {
+            continue;
+        }
+        let of_manager = places.iter().filter(|place| place.path.starts_with(manager.as_str()));
+        let routes = of_manager.filter(|place| place.node.get("match").is_some());
+        let routes: Vec<&str> = routes.filter_map(|place| place.node.text_at(&["name"])).collect();
+        let named = configuration.value.pointer("/routes/names").and_then(Value::as_object);
+        for name in named.into_iter().flatten().map(|(name, _)| name).filter(|name| !routes.contains(&name.as_str())) {
+            let path = member_path("routes.names", name);
+            let problem = format!("no route of Envoy is called {name:?}: the policy guards nothing");
+            let hint = match suggest::nearest(name, routes.iter().copied()) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!("known: {}", suggest::listed(&routes)),
+            };
+            findings.add(Severity::Warning, configuration.lines.find(&path), &path, problem, &hint);
         }
     }
 }

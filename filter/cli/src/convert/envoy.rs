@@ -90,9 +90,11 @@ fn overrides(root: &Node, plan: &mut Plan, notes: &mut Notes) {
     for place in places(root) {
         let Some(overrides) = place.node.get("typed_per_filter_config") else { continue };
         for member in overrides.value.members() {
-            let kind = member.value.text_at(&["@type"]).unwrap_or_default();
-            let ours = kind.ends_with("jwt_authn.v3.PerRouteConfig") || kind.ends_with("rbac.v3.RBACPerRoute");
-            if !ours {
+            // The settings themselves, or those in an envoy.config.route.v3.FilterConfig.
+            let kinds = [member.value.text_at(&["@type"]), member.value.text_at(&["config", "@type"])];
+            let ours =
+                |kind: &str| kind.ends_with("jwt_authn.v3.PerRouteConfig") || kind.ends_with("rbac.v3.RBACPerRoute");
+            if !kinds.into_iter().flatten().any(ours) {
                 continue;
             }
             // Where the filter is off, anybody passes in Envoy: the rules without it ask for more.
@@ -104,12 +106,18 @@ fn overrides(root: &Node, plan: &mut Plan, notes: &mut Notes) {
             let problem = "has settings of its own on a route: nobody passes there";
             notes.stricter(member.line, &member.key, problem, "write a policy, and name it in the route's metadata");
             let source = format!("{} of a route (line {})", member.key, member.line);
-            if let Some(section) = place.node.at(&["match"]) {
+            // On a route, on one of the clusters that it leads to, or on a virtual host.
+            let around = place.ancestors.iter().rev().map(|(_, node)| *node);
+            let routes = std::iter::once(place.node).chain(around).take_while(|node| node.get("routes").is_none());
+            if let Some(section) = routes.into_iter().find_map(|node| node.at(&["match"])) {
                 let (condition, _) = matching::route_match(section);
                 plan.denied.push(Alternative { condition, source, ..Alternative::default() });
                 continue;
             }
             let domains = place.node.at(&["domains"]).map(Node::elements).unwrap_or_default();
+            if domains.is_empty() {
+                plan.denied.push(Alternative { source: source.clone(), ..Alternative::default() });
+            }
             for domain in domains.iter().filter_map(Node::text) {
                 let host = matching::host(domain);
                 let condition = super::condition::Condition { host, ..Default::default() };

@@ -77,6 +77,8 @@ pub fn convert(documents: &[Node], options: &Options, providers: &mut Providers,
     }
     let requirement = match providers.names() {
         names if names.is_empty() => Requirement::Nothing,
+        // A bad token that is not seen would count as none.
+        names if names.iter().any(|name| !providers.sees_every_token(name)) => Requirement::NoEqual,
         // A request without a token passes, one with a bad token does not.
         names => Requirement::Providers { names, all: false, optional: true },
     };
@@ -207,12 +209,16 @@ fn provider(issuer: &str, rule: &Node, options: &Options, notes: &mut Notes) -> 
             _ => {
                 let problem = format!("tokens after {prefix:?} have no equal: they are not found");
                 notes.stricter(header.line, &what, &problem, "a scheme is one word before a space");
+                provider.misses_places = true;
             }
         }
     }
     places.extend(elements("fromParams").iter().filter_map(Node::text).map(|name| json!({"query": name})));
     places.extend(elements("fromCookies").iter().filter_map(Node::text).map(|name| json!({"cookie": name})));
-    if !places.is_empty() {
+    let says_nothing = ["fromHeaders", "fromParams", "fromCookies"].iter().all(|field| elements(field).is_empty());
+    if says_nothing {
+        section.insert("token_from".to_owned(), keys::default_places(&mut provider.comments));
+    } else if !places.is_empty() {
         section.insert("token_from".to_owned(), Value::Array(places));
     }
     section.insert("claims".to_owned(), json!({"leeway": "60s"}));

@@ -1,6 +1,6 @@
 //! What other proxies do not say of keys: which algorithms they may be used with.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Options;
 
@@ -20,6 +20,14 @@ pub fn algorithms(inline: Option<&str>, options: &Options, comments: &mut Vec<St
             options.algorithms.clone()
         }
     }
+}
+
+/// Where a token is looked for unless the input says where: a bad one must be seen to be refused.
+pub fn default_places(comments: &mut Vec<String>) -> Value {
+    comments.push(
+        "Both places are the input's default. Leave the query out if nobody uses it: URLs end up in logs.".to_owned(),
+    );
+    json!([{"header": "authorization", "scheme": "Bearer"}, {"query": "access_token"}])
 }
 
 fn of_keys(keys: &Value) -> Vec<String> {

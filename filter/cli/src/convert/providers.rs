@@ -13,6 +13,8 @@ pub struct Provider {
     pub comments: Vec<String>,
     /// It has a condition without an equal: nobody may pass by its word.
     pub is_unusable: bool,
+    /// It does not look for tokens everywhere that the input does.
+    pub misses_places: bool,
     /// Where authorisation finds its claims.
     pub payload_key: Option<String>,
     /// Whether authorisation finds its claim `scope` split into words.
@@ -32,6 +34,11 @@ impl Providers {
     /// Whether nobody may pass by this provider's word: it is not there, or has a condition without an equal.
     pub fn is_unusable(&self, name: &str) -> bool {
         self.0.get(name).is_none_or(|provider| provider.is_unusable)
+    }
+
+    /// Whether a request that counts as one without a token is that for the input too.
+    pub fn sees_every_token(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|provider| !provider.is_unusable && !provider.misses_places)
     }
 
     /// Those whose issuer is exactly this.

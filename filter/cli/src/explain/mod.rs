@@ -62,6 +62,14 @@ pub struct Arguments {
     #[arg(long, value_name = "POLICY")]
     route_policy: Option<String>,
 
+    /// The name of the route, for `routes.names`
+    #[arg(long, value_name = "NAME")]
+    route_name: Option<String>,
+
+    /// The policy that the virtual host's metadata names
+    #[arg(long, value_name = "POLICY")]
+    virtual_host_policy: Option<String>,
+
     /// A name of the client's certificate, which Envoy has verified: uri_san, dns_san, subject or sha256; may be repeated
     #[arg(long = "certificate", value_name = "FIELD=VALUE", value_parser = certificate)]
     certificate: Vec<(String, String)>,
@@ -164,6 +172,8 @@ fn explain(arguments: &Arguments) -> Result<Report> {
     let attributes = request::Attributes {
         address: arguments.address,
         route_policy: arguments.route_policy.as_ref().map(|policy| policy.clone().into_bytes()),
+        route_name: arguments.route_name.clone(),
+        virtual_host_policy: arguments.virtual_host_policy.clone(),
         certificate: arguments.certificate.iter().cloned().collect(),
     };
     let mut session = Session::start(filter, answers, now)?;

@@ -13,6 +13,10 @@ pub struct Attributes {
     pub address: IpAddr,
     /// The policy that the route names.
     pub route_policy: Option<Vec<u8>>,
+    /// The name of the route.
+    pub route_name: Option<String>,
+    /// The policy that the virtual host's metadata name.
+    pub virtual_host_policy: Option<String>,
     /// The names in the client's certificate, which the proxy has verified; empty: there is none.
     pub certificate: BTreeMap<String, String>,
 }
@@ -23,6 +27,14 @@ pub const CERTIFICATE_FIELDS: [&str; 4] = ["uri_san", "dns_san", "subject", "sha
 impl ports::Attributes for Attributes {
     fn source_address(&self) -> Option<IpAddr> {
         Some(self.address)
+    }
+
+    fn route_name(&self) -> Option<Vec<u8>> {
+        self.route_name.as_ref().map(|name| name.clone().into_bytes())
+    }
+
+    fn virtual_host_policy(&self) -> Option<Vec<u8>> {
+        self.virtual_host_policy.as_ref().map(|policy| policy.clone().into_bytes())
     }
 
     fn client_certificate_is_verified(&self) -> bool {

@@ -94,11 +94,12 @@ fn requirement(node: &Node, providers: &mut Providers) -> Option<Requirement> {
             Some(one(providers.with_audiences(&name, &audiences)))
         }
         "allow_missing" | "allow_missing_or_failed" => {
-            let names: Vec<String> =
-                providers.names().into_iter().filter(|name| !providers.is_unusable(name)).collect();
-            let is_complete = names.len() == providers.0.len();
+            let names = providers.names();
+            if names.iter().any(|name| !providers.sees_every_token(name)) {
+                return None;
+            }
             if names.is_empty() {
-                return is_complete.then_some(Requirement::Nothing);
+                return Some(Requirement::Nothing);
             }
             Some(Requirement::Providers { names, all: false, optional: true })
         }
@@ -116,7 +117,9 @@ fn requirement(node: &Node, providers: &mut Providers) -> Option<Requirement> {
                 }
             }
             names.dedup();
-            (!names.is_empty()).then_some(Requirement::Providers { names, all: false, optional })
+            // A bad token that is not seen would count as none.
+            let is_seen = !optional || names.iter().all(|name| providers.sees_every_token(name));
+            (!names.is_empty() && is_seen).then_some(Requirement::Providers { names, all: false, optional })
         }
         "requires_all" => {
             let mut names = Vec::new();
@@ -267,6 +270,7 @@ fn places_of_tokens(
             _ => {
                 let problem = format!("tokens after {prefix:?} have no equal: they are not found");
                 notes.stricter(header.line, what, &problem, "a scheme is one word before a space");
+                provider.misses_places = true;
             }
         }
     }
@@ -278,10 +282,7 @@ fn places_of_tokens(
     }
     let says_nothing = ["from_headers", "from_params", "from_cookies"].iter().all(|field| elements(field).is_empty());
     if places.is_empty() && says_nothing {
-        provider.comments.push(
-            "jwt_authn would also look for a token in the query parameter access_token; URLs end up in logs."
-                .to_owned(),
-        );
+        section.insert("token_from".to_owned(), keys::default_places(&mut provider.comments));
     } else if places.is_empty() {
         provider.is_unusable = true;
     } else {
