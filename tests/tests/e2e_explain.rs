@@ -2,7 +2,7 @@
 //! both say the same of every request.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on has failed")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -19,7 +19,7 @@ use portcullis_engine::time::UnixNanos;
 use portcullis_tests::cases::real::{Corpus, Prepared, Reply};
 use portcullis_tests::cases::run::{self, lines};
 use portcullis_tests::cases::template::Template;
-use portcullis_tests::cases::{EndpointAnswer, REVOCATION_LIST, Request, Step, Verdict, load_all};
+use portcullis_tests::cases::{Case, EndpointAnswer, REVOCATION_LIST, Request, Step, Verdict, load_all};
 use portcullis_tests::paths::{self, WorkDir};
 use serde_json::Value;
 
@@ -50,11 +50,39 @@ struct Tally {
     refused_by_both: usize,
     left_out: BTreeMap<&'static str, usize>,
     differences: Vec<String>,
+    /// The cases that have them.
+    differing: BTreeSet<PathBuf>,
 }
 
 #[test]
 fn explain_agrees_with_envoy_on_the_corpus() {
     let cases = load_all(&paths::root().join("tests/cases")).unwrap();
+    let tally = compare(cases.clone());
+    let left_out: usize = tally.left_out.values().sum();
+    let total = tally.agreed + tally.refused_by_both + left_out + tally.differences.len();
+    let summary = format!(
+        "{} of {total} requests agree ({} as written), {} are refused by Envoy itself and by explain, left out: {:#?}",
+        tally.agreed, tally.as_written, tally.refused_by_both, tally.left_out
+    );
+    println!("{summary}");
+    assert!(tally.agreed >= 600, "{summary}");
+    for (reason, count) in &tally.left_out {
+        let known = LEFT_OUT.iter().find(|(known, _)| known == reason).map_or(0, |(_, at_most)| *at_most);
+        assert!(*count <= known, "{count} requests are left out for {reason:?}, {known} at most: {summary}");
+    }
+    if tally.differences.is_empty() {
+        return;
+    }
+    // On a busy machine time passes between a request to Envoy and the next one: a limit refills, a wait ends. What is
+    // really different is so again.
+    println!("once more: {}", tally.differences.join("\n"));
+    assert!(tally.differing.len() <= 5, "{} differences:\n{}", tally.differences.len(), tally.differences.join("\n"));
+    let again = compare(cases.into_iter().filter(|case| tally.differing.contains(&case.file)).collect());
+    assert!(again.differences.is_empty(), "{} differences:\n{}", again.differences.len(), again.differences.join("\n"));
+}
+
+/// Plays the cases that can be played on both.
+fn compare(cases: Vec<Case>) -> Tally {
     let now = seconds();
     let mut prepared = Vec::new();
     let mut tally = Tally::default();
@@ -93,27 +121,16 @@ fn explain_agrees_with_envoy_on_the_corpus() {
                     let file = dir.path().join(format!("{}.json", next.load(Ordering::Relaxed)));
                     let name = case.case.file.strip_prefix(paths::root()).unwrap_or(&case.case.file).display();
                     if let Err(error) = replay(case, &corpus, file, &tally) {
-                        tally.lock().unwrap().differences.push(format!("{name}: {error:#}"));
+                        let mut tally = tally.lock().unwrap();
+                        tally.differences.push(format!("{name}: {error:#}"));
+                        tally.differing.insert(case.case.file.clone());
                     }
                 }
             });
         }
     });
     corpus.check_unharmed().unwrap();
-    let tally = tally.into_inner().unwrap();
-    let left_out: usize = tally.left_out.values().sum();
-    let total = tally.agreed + tally.refused_by_both + left_out;
-    let summary = format!(
-        "{} of {total} requests agree ({} as written), {} are refused by Envoy itself and by explain, left out: {:#?}",
-        tally.agreed, tally.as_written, tally.refused_by_both, tally.left_out
-    );
-    println!("{summary}");
-    assert!(tally.agreed >= 600, "{summary}");
-    assert!(tally.differences.is_empty(), "{} differences:\n{}", tally.differences.len(), tally.differences.join("\n"));
-    for (reason, count) in &tally.left_out {
-        let known = LEFT_OUT.iter().find(|(known, _)| known == reason).map_or(0, |(_, at_most)| *at_most);
-        assert!(*count <= known, "{count} requests are left out for {reason:?}, {known} at most: {summary}");
-    }
+    tally.into_inner().unwrap()
 }
 
 /// Plays a case on Envoy and on explain.
@@ -201,6 +218,7 @@ fn replay(case: &Prepared, corpus: &Corpus, file: PathBuf, tally: &Mutex<Tally>)
                                 request.line
                             );
                             tally.differences.push(what);
+                            tally.differing.insert(case.case.file.clone());
                         }
                     }
                 }
