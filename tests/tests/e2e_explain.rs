@@ -117,8 +117,10 @@ fn compare(cases: Vec<Case>) -> Tally {
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                while let Some(case) = prepared.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let file = dir.path().join(format!("{}.json", next.load(Ordering::Relaxed)));
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(case) = prepared.get(index) else { break };
+                    let file = dir.path().join(format!("{index}.json"));
                     let name = case.case.file.strip_prefix(paths::root()).unwrap_or(&case.case.file).display();
                     if let Err(error) = replay(case, &corpus, file, &tally) {
                         let mut tally = tally.lock().unwrap();
