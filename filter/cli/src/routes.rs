@@ -14,7 +14,7 @@ use crate::environment::EnvironmentArguments;
 use crate::rule_text;
 use crate::style::Style;
 
-/// Show every rule as a table: what it matches, who may pass, with which scopes, how often
+/// Show every rule as a table: what it matches, who may pass, with which scopes and roles, when, how often
 ///
 /// The rules stand in the order in which the filter tries them; the first that matches decides. Below them stand the
 /// policies that a route's metadata can name.
@@ -65,7 +65,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         let rows: Vec<[String; COLUMNS]> =
             filter.policy.rules.iter().enumerate().map(|(index, rule)| row(filter, index, rule)).collect();
-        let titles = ["RULE", "MATCH", "WHO", "SCOPES", "LIMITS", "MODE", "ALSO"].map(str::to_owned);
+        let titles =
+            ["RULE", "MATCH", "WHO", "SCOPES", "ROLES AND CONDITIONS", "LIMITS", "MODE", "ALSO"].map(str::to_owned);
         for (number, row) in std::iter::once(&titles).chain(&rows).enumerate() {
             let line = aligned(row, &widths(&titles, &rows));
             writeln!(out, "{}", if number == 0 { style.bold(&line) } else { line })?;
@@ -80,7 +81,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-const COLUMNS: usize = 7;
+const COLUMNS: usize = 8;
 
 /// What a rule does beside letting somebody pass.
 fn also(rule: &Rule) -> String {
@@ -110,6 +111,7 @@ fn to_json(filter: &Configured, index: usize, rule: &Rule) -> Value {
         "match": filter.match_text(index),
         "who": rule_text::who(&filter.policy, rule),
         "scopes": {"all": rule.scopes.all, "any": rule.scopes.any, "none": rule.scopes.none},
+        "roles_and_conditions": rule_text::authorisation(rule),
         "limits": limits,
         "mode": rule.mode.as_str(),
         "serves": rule.serve.map(|serve| serve.as_str()),
@@ -127,6 +129,7 @@ fn row(filter: &Configured, index: usize, rule: &Rule) -> [String; COLUMNS] {
         filter.match_text(index),
         rule_text::who(policy, rule),
         rule_text::scopes(rule),
+        rule_text::authorisation(rule),
         rule_text::limits(policy, &limits),
         rule.mode.as_str().to_owned(),
         also(rule),

@@ -42,7 +42,7 @@ impl HttpContext for Stream {
             let body = host::buffer(Buffer::Request, size).unwrap();
             let questions: Vec<(String, Value, String, String)> = serde_json::from_slice(&body).unwrap();
             let answers: String = questions.iter().map(answer).collect();
-            host::send_local_response(200, "answered", &[], &answers);
+            host::send_local_response(200, "answered", &[("content-type", "text/plain".to_owned())], &answers);
         }
         Action::Pause
     }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use portcullis_engine::answer::{Answer, LocalAnswer};
+use portcullis_engine::responses::Dress;
 use portcullis_engine::{HeaderChange, JudgedRoute, Passage, RequestId, Step};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
@@ -30,18 +31,31 @@ pub struct Stream {
     id: RequestId,
     shell: Option<Rc<Shell>>,
     stage: Stage,
-    response: Vec<HeaderChange>,
-    /// What the route said about the policy, where the head was changed.
-    judged: Option<JudgedRoute>,
+    response: Response,
     /// How much of the body was there at the last callback.
     body_size: usize,
+}
+
+/// What the response of a request that passed is to be like.
+#[derive(Debug, Default)]
+pub struct Response {
+    changes: Vec<HeaderChange>,
+    dress: Option<Dress>,
+    /// What the route said about the policy, where the request's head was changed.
+    judged: Option<JudgedRoute>,
+}
+
+impl From<Passage> for Response {
+    fn from(passage: Passage) -> Self {
+        Self { changes: passage.response, dress: passage.dress, judged: passage.judged }
+    }
 }
 
 /// How a held request was decided by the root context, for its stream to find.
 #[derive(Debug)]
 pub enum Verdict {
-    /// It goes on, changed so.
-    Passed(Passage),
+    /// It goes on, with such a response.
+    Passed(Response),
     /// Its body has to come first, of at most so many bytes.
     Body(usize),
     /// It was answered.
@@ -51,7 +65,7 @@ pub enum Verdict {
 impl Stream {
     /// A request that just began. Without a shell there is no configuration, and everything is refused.
     pub fn new(id: u32, shell: Option<Rc<Shell>>) -> Self {
-        Self { id: RequestId(id.into()), shell, stage: Stage::Fresh, response: Vec::new(), judged: None, body_size: 0 }
+        Self { id: RequestId(id.into()), shell, stage: Stage::Fresh, response: Response::default(), body_size: 0 }
     }
 
     /// Where the request stands now: the root context may have decided a held one meanwhile.
@@ -61,10 +75,9 @@ impl Stream {
             && let Some(verdict) = shell.take_verdict(self.id)
         {
             match verdict {
-                Verdict::Passed(passage) => {
+                Verdict::Passed(response) => {
                     self.stage = Stage::Passed;
-                    self.response = passage.response;
-                    self.judged = passage.judged;
+                    self.response = response;
                 }
                 Verdict::Body(max) => self.stage = Stage::Body(max),
                 Verdict::Refused => self.stage = Stage::Refused,
@@ -96,8 +109,7 @@ impl Stream {
         let (stage, action) = match step {
             Step::Continue(passage) => {
                 let action = go_on(&passage);
-                self.response = passage.response;
-                self.judged = passage.judged;
+                self.response = passage.into();
                 (if action == Action::Continue { Stage::Passed } else { Stage::Refused }, action)
             }
             Step::Hold => (Stage::Held, Action::Pause),
@@ -117,7 +129,7 @@ impl Stream {
 
     /// The answer instead of the response, where another route served the request than the one it was judged by.
     fn check_route(&mut self) -> Option<Answer> {
-        let judged = self.judged.take()?;
+        let judged = self.response.judged.take()?;
         let shell = self.shell.as_ref()?;
         let mut engine = shell.engine.borrow_mut();
         let answer = engine.check_route(&judged, shell.ports(), host::now());
@@ -194,7 +206,10 @@ impl HttpContext for Stream {
             refuse(&answer);
             return Action::Pause;
         }
-        for change in &self.response {
+        // The map is read only where what is to be done depends on it, and before it is changed.
+        let dress = self.response.dress.as_ref();
+        let dressed = dress.map(|dress| dress.changes(host::header_map(Map::Response).unwrap_or_default()));
+        for change in self.response.changes.iter().chain(dressed.iter().flatten()) {
             apply(Map::Response, change);
         }
         Action::Continue
@@ -236,7 +251,7 @@ pub fn decide_held(shell: &Shell, id: RequestId, step: Step, body: SeenBody) -> 
         Step::Continue(passage) => match go_on(&passage) {
             Action::Continue => {
                 host::continue_request();
-                Some(Verdict::Passed(passage))
+                Some(Verdict::Passed(passage.into()))
             }
             _ => Some(Verdict::Refused),
         },
@@ -263,12 +278,14 @@ fn answer_locally(answer: &LocalAnswer) {
 
 /// The answer when the gateway itself fails.
 fn refuse_inside() {
-    host::send_local_response(500, "portcullis_internal", &[], "");
+    const NO_HEADERS: &[(&str, String)] = &[];
+    host::send_local_response(500, "portcullis_internal", NO_HEADERS, "");
 }
 
 fn apply(map: Map, change: &HeaderChange) -> bool {
     match change {
         HeaderChange::Remove(name) => host::remove_header(map, name),
         HeaderChange::Set(name, value) => host::set_header(map, name, value),
+        HeaderChange::Add(name, value) => host::add_header(map, name, value),
     }
 }

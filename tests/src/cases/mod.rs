@@ -70,7 +70,7 @@ pub struct Facts {
 pub enum Step {
     /// From now on an endpoint answers so.
     Endpoint {
-        /// The provider's name in the configuration, or [`REVOCATION_LIST`].
+        /// The provider's name in the configuration, [`REVOCATION_LIST`], or [`ADDRESS_LIST`] and a name.
         whose: String,
         /// Its answer.
         answer: EndpointAnswer,
@@ -90,6 +90,9 @@ pub enum Step {
         decision: Decision,
     },
 }
+
+/// Whose endpoint a list of addresses is, with its name behind.
+pub const ADDRESS_LIST: &str = "address list";
 
 /// Whose endpoint the list of revoked tokens is.
 pub const REVOCATION_LIST: &str = "revocation list";
@@ -139,6 +142,8 @@ pub struct Request {
     pub without: Vec<String>,
     /// The body, with templates.
     pub body: String,
+    /// Header lines of the service's response, where the request gets so far.
+    pub response: Vec<(String, String)>,
 }
 
 /// What is expected of a request.

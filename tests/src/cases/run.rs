@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::check::{self, End, Failure, Seen};
 use super::host;
 use super::template::Template;
-use super::{Case, Decision, EndpointAnswer, Facts, REVOCATION_LIST, Request, Step, Verdict as Wanted};
+use super::{ADDRESS_LIST, Case, Decision, EndpointAnswer, Facts, REVOCATION_LIST, Request, Step, Verdict as Wanted};
 
 /// 2027-01-15T08:00:00Z: any time does, as long as all files mean the same.
 const NOW: u64 = 1_800_000_000;
@@ -86,13 +86,15 @@ pub fn run_monitored(case: &Case) -> Result<Vec<Failure>> {
             // What the gateway itself serves is refused in monitor mode too.
             (Wanted::Deny { reason, .. }, End::Answered { .. })
                 if seen.reason().as_ref() == Some(reason) && served.iter().any(|rule| seen.is_of_rule(rule)) => {}
-            (Wanted::Deny { reason, .. }, End::Passed { .. }) => {
+            (Wanted::Deny { reason, .. }, End::Passed { .. } | End::Served { .. }) => {
                 if !monitored.contains(reason) {
                     complain(format!("expected {reason} to be recorded, saw {monitored:?}"));
                 }
             }
             (Wanted::Deny { reason, .. }, End::Answered { .. }) if UNREADABLE.contains(&reason.as_str()) => {}
-            (_, End::Answered { .. } | End::Served { .. }) | (Wanted::Answer { .. }, End::Passed { .. }) => {
+            (_, End::Answered { .. })
+            | (Wanted::Allow | Wanted::Hold, End::Served { .. })
+            | (Wanted::Answer { .. }, End::Passed { .. }) => {
                 complain(format!("expected the request to go on, saw {}", seen.summary()))
             }
         }
@@ -159,6 +161,8 @@ struct Known {
     virtual_host_policy: Option<String>,
     certificate: BTreeMap<String, String>,
     certificate_is_verified: bool,
+    /// What the service answers.
+    response: Vec<(Vec<u8>, Vec<u8>)>,
     /// What the client sends behind the head.
     body: Vec<u8>,
 }
@@ -315,8 +319,12 @@ impl Gateway {
             virtual_host_policy: facts.virtual_host_policy.clone(),
             certificate: facts.certificate.clone(),
             certificate_is_verified: facts.certificate_is_verified,
+            response: vec![(b":status".to_vec(), b"200".to_vec())],
             body: template.fill(&request.body)?.into_bytes(),
         };
+        for (name, value) in &request.response {
+            known.response.push((name.clone().into_bytes(), template.bytes(value)?));
+        }
         if let Some(text) = &request.certificate {
             known.certificate.insert("sha256".to_owned(), template.fill(&format!("{{{{sha256 {text}}}}}"))?);
         }
@@ -371,19 +379,23 @@ impl Gateway {
             Some(Verdict::NeedBody(_)) => End::Waiting,
             Some(Verdict::Answer(answer)) => End::Served {
                 status: answer.status,
-                headers: answer.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+                headers: answer.headers.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
                 body: answer.body.to_string(),
             },
             Some(Verdict::Deny(answer)) => End::Answered {
                 status: answer.status,
-                headers: answer.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+                headers: answer.headers.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
                 body: answer.body,
             },
             Some(Verdict::Continue(passage)) => {
-                let status = [(b":status".to_vec(), b"200".to_vec())];
+                let known_response = self.requests.get(&id).map(|known| known.response.clone()).unwrap_or_default();
+                let mut changes = passage.response;
+                if let Some(dress) = &passage.dress {
+                    changes.extend(dress.changes(host::header_map(&known_response)));
+                }
                 End::Passed {
                     forwarded: changed(known, &passage.request),
-                    response: changed(&status, &passage.response),
+                    response: changed(&known_response, &changes),
                 }
             }
         }
@@ -479,7 +491,7 @@ fn give_body(
     }
 }
 
-/// Whose every cluster and path is: a provider's key set or introspection endpoint, or the list of revoked tokens.
+/// Whose every cluster and path is: a provider's key set or introspection endpoint, the list of revoked tokens, or one of addresses.
 fn places(configuration: &Value) -> HashMap<(String, String), String> {
     let place = |section: &Value| {
         let text = |member: &str| section.get(member).and_then(Value::as_str).map(str::to_owned);
@@ -491,7 +503,10 @@ fn places(configuration: &Value) -> HashMap<(String, String), String> {
         Some((place(endpoint)?, name.clone()))
     });
     let list = configuration.get("revocation").and_then(place);
-    of_providers.chain(list.map(|place| (place, REVOCATION_LIST.to_owned()))).collect()
+    let lists = configuration.get("address_lists").and_then(Value::as_object).into_iter().flatten();
+    let of_lists = lists.filter_map(|(name, list)| Some((place(list)?, format!("{ADDRESS_LIST} {name}"))));
+    let of_revocation = list.map(|place| (place, REVOCATION_LIST.to_owned()));
+    of_providers.chain(of_revocation).chain(of_lists).collect()
 }
 
 /// An answer with its templates filled in.
@@ -523,6 +538,7 @@ fn blank() -> Request {
         headers: Vec::new(),
         without: Vec::new(),
         body: String::new(),
+        response: Vec::new(),
     }
 }
 
@@ -560,9 +576,10 @@ fn changed(lines: &[(Vec<u8>, Vec<u8>)], changes: &[HeaderChange]) -> Vec<(Strin
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut lines: Vec<(String, String)> = lines.iter().map(|(name, value)| (text(name), text(value))).collect();
     for change in changes {
-        let (HeaderChange::Remove(name) | HeaderChange::Set(name, _)) = change;
-        lines.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
-        if let HeaderChange::Set(name, value) = change {
+        if let HeaderChange::Remove(name) | HeaderChange::Set(name, _) = change {
+            lines.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        }
+        if let HeaderChange::Set(name, value) | HeaderChange::Add(name, value) = change {
             lines.push((name.clone(), text(value)));
         }
     }

@@ -48,6 +48,11 @@ fn named(configuration: &Value) -> Vec<(String, &str)> {
                 .extend(cluster.map(|cluster| (format!("{}.{kind}.cluster", member_path("providers", name)), cluster)));
         }
     }
+    let lists = configuration.get("address_lists").and_then(Value::as_object);
+    for (name, list) in lists.into_iter().flatten() {
+        let cluster = list.get("cluster").and_then(Value::as_str);
+        found.extend(cluster.map(|cluster| (format!("{}.cluster", member_path("address_lists", name)), cluster)));
+    }
     // Other sections stand at the top, and say `cluster` themselves.
     for (section, value) in configuration.as_object().into_iter().flatten().filter(|(name, _)| *name != "providers") {
         let cluster = value.get("cluster").and_then(Value::as_str);

@@ -3,6 +3,7 @@
 mod bypass;
 mod clusters;
 mod credentials;
+mod edge;
 mod finding;
 mod guessing;
 mod policy;

@@ -206,7 +206,10 @@ impl<'a> Session<'a> {
             });
             return (said, Some(Missing::Introspection(source.provider.clone())));
         }
-        (self.answers.revocation_list.clone(), Some(Missing::RevocationList))
+        if policy.revocation.list.as_ref().is_some_and(|list| is_asked(&list.cluster, &list.path)) {
+            return (self.answers.revocation_list.clone(), Some(Missing::RevocationList));
+        }
+        (None, None)
     }
 }
 

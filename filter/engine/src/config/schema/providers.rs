@@ -52,6 +52,12 @@ section! {
         token_types: Vec<String> = ["JWT", "at+jwt"],
         /// Tokens: rules about claims.
         claims: ClaimsSection = {},
+        /// Tokens: the claim that holds the scopes, as a list or as words with spaces between; `scope`, else `scp`, unless said otherwise. A path as in `forward.headers`.
+        scope_claim: Option<String>,
+        /// Tokens: what rules write before each scope of this provider, as Spring's `SCOPE_`: a token's `read` is then the rules' `SCOPE_read`.
+        scope_prefix: Option<String>,
+        /// The claims that hold the roles, taken together: names, or paths such as `realm_access.roles`.
+        roles_from: OneOrMany<String> = "roles",
         /// JSON Web Tokens: a set of claim rules that a standard names.
         profile: Option<Profile>,
         /// Tokens: where a request may carry one; `authorization: Bearer` unless said otherwise.
@@ -213,6 +219,8 @@ section! {
         allow: Vec<String>,
         /// Scopes of every accepted certificate.
         scopes: Vec<String>,
+        /// Further claims of every accepted certificate, such as `roles`.
+        attributes: BTreeMap<String, Value>,
     }
 }
 
