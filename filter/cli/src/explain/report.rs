@@ -7,7 +7,7 @@ use portcullis_engine::policy::{Rule, Who};
 use portcullis_engine::{HeaderChange, Step};
 use serde_json::{Value, json};
 
-use super::replay::Replayed;
+use super::replay::{Missing, Replayed};
 use crate::configured::Configured;
 use crate::rule_text;
 use crate::style::Style;
@@ -108,11 +108,22 @@ impl Report {
                 }
             }
         });
-        let waited = found.iter().any(|(_, reason, ..)| *reason == Reason::KeysUnavailable);
+        let waited = found.iter().any(|(_, reason, ..)| {
+            matches!(reason, Reason::KeysUnavailable | Reason::ProviderUnavailable | Reason::RevocationUnavailable)
+        });
         let lists = rule.into_iter().flat_map(|(_, rule)| rule_text::fetched_lists(&filter.policy, rule));
         let lists = lists.map(|list| format!("the address list {list:?} is fetched by the gateway, and is not here"));
-        let notes = replayed.missing_keys.iter().filter(|_| waited).map(|provider| {
-            format!("the key set of provider {provider:?} is not here; give it with --jwks {provider}=FILE")
+        let notes = replayed.missing.iter().filter(|_| waited || matches!(replayed.step, Step::Hold));
+        let notes = notes.map(|missing| match missing {
+            Missing::KeySet(provider) => {
+                format!("the key set of provider {provider:?} is not here; give it with --jwks {provider}=FILE")
+            }
+            Missing::Introspection(provider) => {
+                format!("what {provider:?} says of the token is not here; give it with --introspection {provider}=FILE")
+            }
+            Missing::RevocationList => {
+                "the list of revoked tokens is not here; give it with --revocation-list FILE".to_owned()
+            }
         });
         Self {
             rule: rule.map(|(at, _)| {
@@ -126,9 +137,9 @@ impl Report {
         }
     }
 
-    /// Whether the request goes on.
+    /// Whether the request goes on, or the gateway itself has the answer.
     pub fn passes(&self) -> bool {
-        matches!(self.step, Step::Continue(_))
+        matches!(self.step, Step::Continue(_) | Step::Answer(_))
     }
 
     /// The explanation for a person.

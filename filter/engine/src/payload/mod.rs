@@ -84,7 +84,9 @@ impl Inspector {
         body: &[u8],
         inspect: impl FnOnce(&Request<'_>, &mut portcullis_payload::Inspection<'_>),
     ) -> Option<Attack> {
-        let headers: Vec<(&[u8], &[u8])> = head.headers().iter().collect();
+        // The pseudo-headers are the method and the target.
+        let headers = head.headers().iter().filter(|(name, _)| !name.starts_with(b":"));
+        let headers: Vec<(&[u8], &[u8])> = headers.collect();
         let request =
             Request { method: head.method().as_str().as_bytes(), target: head.target(), headers: &headers, body };
         let mut inspection = self.scanner.begin(&rules.settings, &mut self.scratch);

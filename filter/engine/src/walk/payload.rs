@@ -23,6 +23,16 @@ pub enum Body<'a> {
     Longer(&'a [u8]),
 }
 
+impl<'a> Body<'a> {
+    /// A body that is at hand, where at most `max_bytes` were asked for.
+    pub fn of(bytes: &'a [u8], max_bytes: usize) -> Self {
+        match bytes.get(..max_bytes) {
+            Some(beginning) if bytes.len() > max_bytes => Self::Longer(beginning),
+            _ => Self::Whole(bytes),
+        }
+    }
+}
+
 /// A request that has passed all checks but those of its body.
 #[derive(Debug)]
 pub struct Suspended {

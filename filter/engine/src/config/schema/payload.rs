@@ -33,7 +33,7 @@ section! {
 section! {
     /// A parameter in which something is not looked for.
     pub struct PayloadException {
-        /// Its name: of a query parameter, a form field, a header, a cookie, or a path of JSON keys such as `user.bio`. A `*` at the end takes every name that begins so.
+        /// Its name: of a query parameter, a form field, a header, a cookie, or a JSON key. A `*` at the end takes every name that begins so.
         parameter: String,
         /// The families that are not looked for there; every one unless said otherwise.
         families: Vec<String>,
