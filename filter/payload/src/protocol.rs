@@ -19,8 +19,15 @@ pub fn judge(request: &Request<'_>, inspection: &mut Inspection<'_>) {
     }
     if let Some(kind) = request.header(b"content-type") {
         content_type(kind, inspection);
+        let form = kind.to_ascii_lowercase().starts_with(b"application/x-www-form-urlencoded");
+        if request.method == b"GET" && form && !request.body.is_empty() {
+            inspection.note(id::PROTOCOL_FORM_IN_GET, head(b"content-type"), kind);
+        }
     } else if !request.body.is_empty() {
         inspection.note(id::PROTOCOL_BODY_WITHOUT_TYPE, head(b"content-type"), b"");
+    }
+    if request.body.is_empty() && request.method == b"GET" && request.header(b"content-encoding").is_some() {
+        inspection.note(id::PROTOCOL_STACKED_ENCODING, head(b"content-encoding"), b"");
     }
     for &(name, value) in request.headers {
         header(name, value, inspection);
