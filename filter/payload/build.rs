@@ -101,8 +101,9 @@ fn main() {
             }
             writeln!(
                 patterns,
-                "Pattern {{ rule: {number}, views: {views}, level: {}, places: {places}, forward: {}, backward: {}, border: {}, whole: {}, before: {} }},",
-                rule.level, compiled.forward, compiled.backward, compiled.border, compiled.whole, compiled.before
+                "Pattern {{ rule: {number}, views: {views}, level: {}, places: {places}, forward: {}, backward: {}, border: {}, whole: {}, before: {}, after: {} }},",
+                rule.level, compiled.forward, compiled.backward, compiled.border, compiled.whole, compiled.before,
+                compiled.after
             )
             .unwrap();
             for literal in compiled.literals {

@@ -229,7 +229,13 @@ fn search(
                     continue;
                 }
             }
-            if pattern.whole && text.get(hit.end()).is_some_and(|&b| is_word(b)) {
+            let next = text.get(hit.end());
+            if let Some(class) = pattern.after.checked_sub(1).and_then(|class| tables::CLASSES.get(usize::from(class)))
+                && !next.is_some_and(|&b| holds(class, b))
+            {
+                continue;
+            }
+            if pattern.whole && next.is_some_and(|&b| is_word(b)) {
                 continue;
             }
             if let Some((start, end)) = attempt(&matcher, pattern, text, hit.start(), steps) {
