@@ -22,11 +22,13 @@ pub struct Options {
     pub workers: u32,
     /// `warning`, `info`, `debug`, ...
     pub log_level: String,
+    /// How long connections of a listener that is replaced are kept, in seconds.
+    pub drain_seconds: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { workers: 2, log_level: "info".to_owned() }
+        Self { workers: 2, log_level: "info".to_owned(), drain_seconds: 600 }
     }
 }
 
@@ -57,6 +59,7 @@ impl Envoy {
         arguments.extend(["--admin-address-path".into(), admin.clone().into()]);
         arguments.extend(["--concurrency".into(), options.workers.to_string().into()]);
         arguments.extend(["--log-level".into(), options.log_level.clone().into()]);
+        arguments.extend(["--drain-time-s".into(), options.drain_seconds.to_string().into()]);
         // The access log is read while Envoy runs.
         arguments.extend(["--file-flush-interval-msec".into(), "50".into()]);
         // Several gateways run side by side on one machine; none hands over to another.

@@ -14,7 +14,7 @@
 //! # }
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -62,22 +62,36 @@ impl Gateway {
     /// # Errors
     /// Envoy says neither yes nor no within half a minute.
     pub fn reload(&mut self, filter: Value) -> Result<Reload> {
-        const ACCEPTED: &str = "listener_manager.lds.update_success";
-        const REJECTED: &str = "listener_manager.lds.update_rejected";
-        let before = (self.envoy.stat(ACCEPTED)?, self.envoy.stat(REJECTED)?);
         self.builder.filter = Some(filter);
-        self.builder.write_listener(&self.dir)?;
+        let discovery = &self.builder.discovery;
+        let part = if discovery.contains(&Discovery::Filter) { Discovery::Filter } else { Discovery::Listener };
+        self.rewrite(part)
+    }
+
+    /// Gives Envoy new routes while it serves (needs [`Builder::reroutable`]); waits for its verdict.
+    ///
+    /// # Errors
+    /// Envoy says neither yes nor no within half a minute.
+    pub fn reroute(&mut self, routes: Vec<Value>) -> Result<Reload> {
+        self.builder.routes = routes;
+        self.rewrite(Discovery::Routes)
+    }
+
+    fn rewrite(&mut self, part: Discovery) -> Result<Reload> {
+        let (_, accepted, rejected) = part.names();
+        let before = (self.envoy.stat(accepted)?, self.envoy.stat(rejected)?);
+        self.builder.write(part, &self.dir)?;
         let started = Instant::now();
         while started.elapsed() < Duration::from_secs(30) {
-            if self.envoy.stat(ACCEPTED)? > before.0 {
+            if self.envoy.stat(accepted)? > before.0 {
                 return Ok(Reload::Accepted);
             }
-            if self.envoy.stat(REJECTED)? > before.1 {
+            if self.envoy.stat(rejected)? > before.1 {
                 return Ok(Reload::Rejected);
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        bail!("Envoy took no notice of the new listener:\n{}", self.envoy.log());
+        bail!("Envoy took no notice of the new configuration:\n{}", self.envoy.log());
     }
 }
 
@@ -110,7 +124,43 @@ pub struct Builder {
     listener_changes: Vec<(String, Value)>,
     options: Options,
     tls: Option<Value>,
-    reloadable: bool,
+    discovery: BTreeSet<Discovery>,
+}
+
+/// A part of the configuration that Envoy reads from a file of its own and watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Discovery {
+    Listener,
+    Filter,
+    Routes,
+}
+
+impl Discovery {
+    /// The file's name, the counters of good and of bad updates.
+    fn names(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Listener => ("lds", "listener_manager.lds.update_success", "listener_manager.lds.update_rejected"),
+            Self::Filter => (
+                "ecds",
+                "extension_config_discovery.http_filter.portcullis.update_success",
+                "extension_config_discovery.http_filter.portcullis.update_rejected",
+            ),
+            Self::Routes => ("rds", "http.test.rds.test.update_success", "http.test.rds.test.update_rejected"),
+        }
+    }
+
+    fn source(self, dir: &WorkDir) -> Value {
+        let file = dir.path().join(format!("{}.yaml", self.names().0));
+        json!({"path_config_source": {"path": file, "watched_directory": {"path": dir.path()}}})
+    }
+
+    /// Writes the file in one step, as Envoy wants to see it.
+    fn write(self, dir: &WorkDir, type_name: &str, mut resource: Value) -> Result<()> {
+        insert(&mut resource, "@type", json!(format!("type.googleapis.com/{type_name}")));
+        let new = dir.path().join(format!("{}.new", self.names().0));
+        std::fs::write(&new, json!({"resources": [resource]}).to_string())?;
+        Ok(std::fs::rename(new, dir.path().join(format!("{}.yaml", self.names().0)))?)
+    }
 }
 
 impl Builder {
@@ -223,9 +273,27 @@ impl Builder {
         self
     }
 
-    /// Lets [`Gateway::reload`] work: the listener is then read from a file that Envoy watches.
+    /// Lets [`Gateway::reload`] work: the listener is then read from a file that Envoy watches (LDS).
     pub fn reloadable(mut self) -> Self {
-        self.reloadable = true;
+        self.discovery.insert(Discovery::Listener);
+        self
+    }
+
+    /// Lets [`Gateway::reload`] work without a new listener: the filter alone is read from a file that Envoy watches (ECDS).
+    pub fn filter_reloadable(mut self) -> Self {
+        self.discovery.insert(Discovery::Filter);
+        self
+    }
+
+    /// Lets [`Gateway::reroute`] work: the routes are read from a file that Envoy watches (RDS).
+    pub fn reroutable(mut self) -> Self {
+        self.discovery.insert(Discovery::Routes);
+        self
+    }
+
+    /// How long Envoy keeps the connections of a listener that is replaced; its own ten minutes unless said otherwise.
+    pub fn drain_seconds(mut self, seconds: u32) -> Self {
+        self.options.drain_seconds = seconds;
         self
     }
 
@@ -240,13 +308,14 @@ impl Builder {
             "stats_config": stats_config()?,
             "static_resources": {"clusters": self.clusters},
         });
-        if self.reloadable {
-            self.write_listener(&dir)?;
-            let source = json!({"path": dir.path().join("lds.yaml"), "watched_directory": {"path": dir.path()}});
-            insert(&mut config, "dynamic_resources", json!({"lds_config": {"path_config_source": source}}));
+        for part in &self.discovery {
+            self.write(*part, &dir)?;
             insert(&mut config, "node", json!({"id": "test", "cluster": "test"}));
+        }
+        if self.discovery.contains(&Discovery::Listener) {
+            insert(&mut config, "dynamic_resources", json!({"lds_config": Discovery::Listener.source(&dir)}));
         } else if let Some(resources) = config.get_mut("static_resources") {
-            insert(resources, "listeners", json!([self.listener()?]));
+            insert(resources, "listeners", json!([self.listener(&dir)?]));
         }
         let envoy = Envoy::start(&config, dir.path(), &self.options)?;
         let port =
@@ -254,26 +323,45 @@ impl Builder {
         Ok(Gateway { envoy, builder: self, port, dir })
     }
 
-    /// Writes the listener to the file that Envoy watches, in one step as it wants to see it.
-    fn write_listener(&self, dir: &WorkDir) -> Result<()> {
-        let mut listener = self.listener()?;
-        insert(&mut listener, "@type", json!("type.googleapis.com/envoy.config.listener.v3.Listener"));
-        let new = dir.path().join("lds.new");
-        std::fs::write(&new, json!({"resources": [listener]}).to_string())?;
-        Ok(std::fs::rename(new, dir.path().join("lds.yaml"))?)
+    fn write(&self, part: Discovery, dir: &WorkDir) -> Result<()> {
+        match part {
+            Discovery::Listener => part.write(dir, "envoy.config.listener.v3.Listener", self.listener(dir)?),
+            Discovery::Filter => {
+                let filter = self.filter_entry()?.context("there is no filter to be read from a file")?;
+                part.write(dir, "envoy.config.core.v3.TypedExtensionConfig", filter)
+            }
+            Discovery::Routes => part.write(dir, "envoy.config.route.v3.RouteConfiguration", self.route_config()),
+        }
     }
 
-    fn listener(&self) -> Result<Value> {
-        let mut filters = Vec::new();
-        if let Some(configuration) = &self.filter {
-            let module = self.module.clone().map_or_else(paths::module, Ok)?;
-            filters.push(filter(configuration, &json!(module), &self.environment));
-        }
-        let router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
-        filters.push(json!({"name": "envoy.filters.http.router", "typed_config": {"@type": router}}));
+    fn filter_entry(&self) -> Result<Option<Value>> {
+        let Some(configuration) = &self.filter else { return Ok(None) };
+        let module = self.module.clone().map_or_else(paths::module, Ok)?;
+        Ok(Some(filter(configuration, &json!(module), &self.environment)))
+    }
+
+    fn route_config(&self) -> Value {
         let mut routes = self.routes.clone();
         routes.extend(self.service_routes.iter().cloned());
         routes.push(json!({"name": "unmatched", "match": {"prefix": "/"}, "direct_response": {"status": 404}}));
+        json!({"name": "test", "virtual_hosts": [{"name": "test", "domains": ["*"], "routes": routes}]})
+    }
+
+    fn listener(&self, dir: &WorkDir) -> Result<Value> {
+        let mut filters = Vec::new();
+        if self.discovery.contains(&Discovery::Filter) {
+            filters.push(json!({
+                "name": config::FILTER,
+                "config_discovery": {
+                    "config_source": Discovery::Filter.source(dir),
+                    "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
+                },
+            }));
+        } else {
+            filters.extend(self.filter_entry()?);
+        }
+        let router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+        filters.push(json!({"name": "envoy.filters.http.router", "typed_config": {"@type": router}}));
         let manager = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
         let mut manager = json!({
             "@type": format!("type.googleapis.com/{manager}"),
@@ -284,11 +372,13 @@ impl Builder {
             "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
             "always_set_request_id_in_response": true,
             "http_filters": filters,
-            "route_config": {
-                "name": "test",
-                "virtual_hosts": [{"name": "test", "domains": ["*"], "routes": routes}],
-            },
         });
+        if self.discovery.contains(&Discovery::Routes) {
+            let rds = json!({"route_config_name": "test", "config_source": Discovery::Routes.source(dir)});
+            insert(&mut manager, "rds", rds);
+        } else {
+            insert(&mut manager, "route_config", self.route_config());
+        }
         for (member, value) in &self.listener_changes {
             insert(&mut manager, member, value.clone());
         }

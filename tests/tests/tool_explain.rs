@@ -90,6 +90,59 @@ fn a_refusal_names_its_check_and_what_comes_after_is_not_reached() {
 }
 
 #[test]
+fn roles_bound_paths_and_conditions_are_explained_one_by_one() {
+    let world = World::new();
+    let mut corp = portcullis_tests::filter::provider(&["ES256"], serde_json::json!({"inline": jwks([&world.key])}));
+    corp["roles_from"] = serde_json::json!("realm_access.roles");
+    let file = world.dir.path().join("filter.json");
+    let configuration = serde_json::json!({
+        "version": 1,
+        "providers": {"corp": corp},
+        "rules": [{
+            "match": {"path": "/users/{id}"}, "require": "corp", "roles": {"any": ["staff", "admin"]}, "bind": {"id": "sub"},
+            "when": ["method == \"GET\"", {"name": "tenant", "condition": "jwt.tenant == query.tenant"}],
+        }],
+    });
+    std::fs::write(&file, configuration.to_string()).unwrap();
+    let explain = |request: &str, token: &Token| -> Value {
+        let token = token.sign(&world.key);
+        let file = file.to_str().unwrap();
+        let output = portcullis(&["explain", file, "--json", "--request", request, "--token", &token]);
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+    };
+    let staff = || Token::of("alice").claim("realm_access", serde_json::json!({"roles": ["staff"]}));
+    let acme = || staff().claim("tenant", serde_json::json!("acme"));
+    let explanation = explain("GET /users/alice?tenant=acme", &acme());
+    assert_eq!(verdict(&explanation, "roles"), ("passed", "needs role staff or admin"), "{explanation:#}");
+    assert_eq!(verdict(&explanation, "path and claims"), ("passed", "{id} is sub"));
+    let conditions = "when method == \"GET\"; when[1] \"tenant\": jwt.tenant == query.tenant";
+    assert_eq!(verdict(&explanation, "conditions"), ("passed", conditions));
+    for (request, token, check, why) in [
+        (
+            "GET /users/alice?tenant=acme",
+            Token::of("alice"),
+            "roles",
+            "role_missing: none of the roles [\"staff\", \"admin\"]",
+        ),
+        ("GET /users/bob", acme(), "path and claims", "path_claim_mismatch: {id} is not the claim \"sub\""),
+        ("POST /users/alice", acme(), "conditions", "condition_false: when[0] (method == \"GET\")"),
+        (
+            "GET /users/alice?tenant=acme",
+            staff(),
+            "conditions",
+            "condition_error: when[1] \"tenant\": column 5: there is no \"tenant\" (jwt.tenant == query.tenant)",
+        ),
+    ] {
+        let explanation = explain(request, &token);
+        assert_eq!(verdict(&explanation, check), ("refused", why), "{request}: {explanation:#}");
+    }
+    let table = String::from_utf8(portcullis(&["routes", file.to_str().unwrap()]).stdout).unwrap();
+    let authorisation = "role staff or admin; {id} is sub; when method == \"GET\"; when \"tenant\"";
+    assert!(table.contains(authorisation), "{table}");
+}
+
+#[test]
 fn a_key_set_that_is_not_given_is_asked_for() {
     let world = World::new();
     let token = world.token("read_orders");
@@ -120,10 +173,10 @@ fn the_table_tells_who_may_call_what() {
         text.lines().map(|line| line.split("  ").map(str::trim).filter(|c| !c.is_empty()).collect()).collect();
     let limit = "per_client (60 in 60 s)";
     for row in [
-        vec!["0", "/healthz", "everybody", "-", "-", "enforce"],
-        vec!["1", "GET,HEAD /orders/**", "corp", "read_orders", limit, "enforce"],
-        vec!["2", "/orders/**", "corp", "write_orders", limit, "enforce"],
-        vec!["policy-reports", "routes that name the policy reports", "corp", "read_reports", limit, "enforce"],
+        vec!["0", "/healthz", "everybody", "-", "-", "-", "enforce"],
+        vec!["1", "GET,HEAD /orders/**", "corp", "read_orders", "-", limit, "enforce"],
+        vec!["2", "/orders/**", "corp", "write_orders", "-", limit, "enforce"],
+        vec!["policy-reports", "routes that name the policy reports", "corp", "read_reports", "-", limit, "enforce"],
     ] {
         assert!(rows.contains(&row), "{row:?}\n{text}");
     }

@@ -13,7 +13,7 @@ use crate::environment::EnvironmentArguments;
 use crate::rule_text;
 use crate::style::Style;
 
-/// Show every rule as a table: what it matches, who may pass, with which scopes, how often
+/// Show every rule as a table: what it matches, who may pass, with which scopes and roles, when, how often
 ///
 /// The rules stand in the order in which the filter tries them; the first that matches decides. Below them stand the
 /// policies that a route's metadata can name.
@@ -41,9 +41,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         if !filter.path.is_empty() {
             writeln!(out, "{}", style.dim(&filter.path))?;
         }
-        let rows: Vec<[String; 6]> =
+        let rows: Vec<[String; 7]> =
             filter.policy.rules.iter().enumerate().map(|(index, rule)| row(&filter, index, rule)).collect();
-        let titles = ["RULE", "MATCH", "WHO", "SCOPES", "LIMITS", "MODE"].map(str::to_owned);
+        let titles = ["RULE", "MATCH", "WHO", "SCOPES", "ROLES AND CONDITIONS", "LIMITS", "MODE"].map(str::to_owned);
         for (number, row) in std::iter::once(&titles).chain(&rows).enumerate() {
             let line = aligned(row, &widths(&titles, &rows));
             writeln!(out, "{}", if number == 0 { style.bold(&line) } else { line })?;
@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(filter: &Configured, index: usize, rule: &Rule) -> [String; 6] {
+fn row(filter: &Configured, index: usize, rule: &Rule) -> [String; 7] {
     let policy = &filter.policy;
     let (mut limits, by_principal) = (rule.limits_by_address.clone(), &rule.limits_by_principal);
     limits.extend(by_principal);
@@ -64,13 +64,14 @@ fn row(filter: &Configured, index: usize, rule: &Rule) -> [String; 6] {
         filter.match_text(index),
         rule_text::who(policy, rule),
         rule_text::scopes(rule),
+        rule_text::authorisation(rule),
         rule_text::limits(policy, &limits),
         rule.mode.as_str().to_owned(),
     ]
     .map(|cell| if cell.is_empty() { "-".to_owned() } else { cell })
 }
 
-fn widths(titles: &[String; 6], rows: &[[String; 6]]) -> Vec<usize> {
+fn widths(titles: &[String; 7], rows: &[[String; 7]]) -> Vec<usize> {
     let width = |column: usize| {
         let cells = std::iter::once(titles).chain(rows).filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -78,7 +79,7 @@ fn widths(titles: &[String; 6], rows: &[[String; 6]]) -> Vec<usize> {
     (0..titles.len()).map(width).collect()
 }
 
-fn aligned(row: &[String; 6], widths: &[usize]) -> String {
+fn aligned(row: &[String; 7], widths: &[usize]) -> String {
     let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
     cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
 }

@@ -1,5 +1,8 @@
 //! A rule in words.
 
+use portcullis_engine::addresses::AddressSource;
+use portcullis_engine::authorisation::NamedCondition;
+use portcullis_engine::cors::OriginPattern;
 use portcullis_engine::policy::{Policy, Rule, Who};
 
 /// Who may pass.
@@ -31,6 +34,50 @@ pub fn scopes(rule: &Rule) -> String {
     parts.join("; ")
 }
 
+/// The roles, path bindings and conditions of a rule.
+pub fn authorisation(rule: &Rule) -> String {
+    let mut parts = Vec::new();
+    parts.extend(Some(roles(rule)).filter(|text| !text.is_empty()));
+    parts.extend(Some(bindings(rule)).filter(|text| !text.is_empty()));
+    // A table has room for names; `explain` shows the conditions themselves.
+    parts.extend(rule.authorisation.when.iter().map(|named| match &named.name {
+        Some(name) => format!("when {name:?}"),
+        None => format!("when {}", named.condition.source()),
+    }));
+    parts.join("; ")
+}
+
+/// The roles that a caller must have.
+pub fn roles(rule: &Rule) -> String {
+    let roles = &rule.authorisation.roles;
+    let mut parts = Vec::new();
+    if !roles.all.is_empty() {
+        parts.push(format!("role {}", roles.all.join(" and ")));
+    }
+    if !roles.any.is_empty() {
+        parts.push(format!("role {}", roles.any.join(" or ")));
+    }
+    if !roles.none.is_empty() {
+        parts.push(format!("not role {}", roles.none.join(", not role ")));
+    }
+    parts.join("; ")
+}
+
+/// The path variables that must equal claims.
+pub fn bindings(rule: &Rule) -> String {
+    let bound = rule.authorisation.bind.iter().map(|bound| format!("{{{}}} is {}", bound.variable, bound.claim));
+    bound.collect::<Vec<_>>().join(" and ")
+}
+
+/// The conditions, by their names where they have some.
+pub fn conditions(rule: &Rule) -> String {
+    let text = |(index, named): (usize, &NamedCondition)| match &named.name {
+        Some(_) => format!("{}: {}", named.label(index), named.condition.source()),
+        None => format!("when {}", named.condition.source()),
+    };
+    rule.authorisation.when.iter().enumerate().map(text).collect::<Vec<_>>().join("; ")
+}
+
 /// The limits at `indices`, with their rates.
 pub fn limits(policy: &Policy, indices: &[usize]) -> String {
     let limits = indices.iter().filter_map(|index| policy.limits.get(*index));
@@ -39,4 +86,35 @@ pub fn limits(policy: &Policy, indices: &[usize]) -> String {
         format!("{} ({} in {} s)", limit.name, quota.requests(), quota.window().as_secs_f64())
     });
     texts.collect::<Vec<_>>().join(", ")
+}
+
+/// The lists that the client's address must and must not be in.
+pub fn addresses(policy: &Policy, rule: &Rule) -> String {
+    let names = |what: &str, indices: &[usize]| {
+        let lists = indices.iter().filter_map(|index| policy.address_lists.get(*index));
+        let names: Vec<&str> = lists.map(|list| list.name.as_str()).collect();
+        (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")))
+    };
+    let allow = rule.addresses.allow.as_deref().unwrap_or_default();
+    let parts = [names("in", allow), names("not in", &rule.addresses.deny)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// The lists of a rule that only a running gateway has.
+pub fn fetched_lists<'p>(policy: &'p Policy, rule: &'p Rule) -> impl Iterator<Item = &'p str> {
+    let indices = rule.addresses.allow.iter().flatten().chain(&rule.addresses.deny);
+    let lists = indices.filter_map(|index| policy.address_lists.get(*index));
+    lists.filter(|list| matches!(list.source, AddressSource::Feed(_))).map(|list| list.name.as_str())
+}
+
+/// Pages of which origins may call.
+pub fn cors(rule: &Rule) -> String {
+    let Some(cors) = &rule.cors else { return String::new() };
+    let origin = |pattern: &OriginPattern| match pattern {
+        OriginPattern::Any => "*".to_owned(),
+        OriginPattern::Null => "null".to_owned(),
+        OriginPattern::Exact(origin) => origin.clone(),
+        OriginPattern::Below { scheme, suffix } => format!("{scheme}*{suffix}"),
+    };
+    format!("pages of {} may call", cors.origins.iter().map(origin).collect::<Vec<_>>().join(", "))
 }

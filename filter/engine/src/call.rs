@@ -21,6 +21,8 @@ pub struct Call {
     pub rule: u16,
     /// The proxy's request id.
     pub request_id: Option<String>,
+    /// Whether the operator came by TLS.
+    pub is_https: bool,
     method: Method,
     caller: String,
 }
@@ -29,7 +31,7 @@ impl Call {
     /// The call of `caller` under `rule`.
     pub fn new(head: &RequestHead, rule: u16, caller: String) -> Self {
         let request_id = plain_text(head.headers(), "x-request-id").map(str::to_owned);
-        Self { rule, request_id, method: head.method().clone(), caller }
+        Self { rule, request_id, is_https: head.is_https(), method: head.method().clone(), caller }
     }
 
     /// Whether the call's body is read.
@@ -107,18 +109,24 @@ impl Call {
 }
 
 fn failed(error: PushError) -> Denial {
-    let reason = match error.status() {
-        400 => Reason::BodyMalformed,
-        404 => Reason::RouteUnmatched,
-        _ => Reason::CallFailed,
-    };
-    Denial::new(reason, error.to_string())
+    let text = error.to_string();
+    match error {
+        PushError::AlreadyOver => Denial::new(Reason::BodyMalformed, text),
+        PushError::Disabled => Denial::new(Reason::RouteUnmatched, text),
+        PushError::Full => Denial::new(Reason::CallFailed, text),
+        PushError::Contended | PushError::StoreUnavailable | PushError::Unreadable => {
+            Denial::new(Reason::CallUnavailable, text).retry_after(1)
+        }
+    }
 }
 
 fn json_answer(status: u16, body: &str) -> LocalAnswer {
     LocalAnswer {
         status,
-        headers: vec![("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())],
+        headers: vec![
+            ("content-type".into(), "application/json".to_owned()),
+            ("cache-control".into(), "no-store".to_owned()),
+        ],
         body: body.into(),
         details: "portcullis_call",
     }

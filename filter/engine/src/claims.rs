@@ -61,12 +61,13 @@ pub(crate) fn lookup<'c>(claims: &'c Map<String, Value>, path: &str) -> Option<&
     })
 }
 
-/// The words of the first of `scope` and `scp` that is present.
-///
-/// A string is split at spaces (RFC 6749, section 3.3), an element of an array is one word as it stands; any other type
-/// holds no word.
+/// The words of the first of `scope` and `scp` that is present (RFC 6749, section 3.3).
 fn scopes(claims: &Map<String, Value>) -> impl Iterator<Item = &str> {
-    let value = claims.get("scope").or_else(|| claims.get("scp"));
+    words(claims.get("scope").or_else(|| claims.get("scp")))
+}
+
+/// The words of a claim: text is split at spaces, an element of an array is one word as it stands; any other type holds none.
+pub(crate) fn words(value: Option<&Value>) -> impl Iterator<Item = &str> {
     let text = value.and_then(Value::as_str).unwrap_or_default();
     let elements = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     text.split(' ').chain(elements.iter().filter_map(Value::as_str)).filter(|word| !word.is_empty())

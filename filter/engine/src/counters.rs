@@ -39,6 +39,10 @@ pub enum CounterId {
     Limit(u16, &'static str),
     /// Something that happened to revocations: `portcullis_revocation` by event.
     Revocation(&'static str),
+    /// A configuration that was taken or refused: `portcullis_configurations` by event.
+    Configuration(&'static str),
+    /// Something that happened to a list of addresses: `portcullis_address_list` by list and event.
+    AddressList(u16, &'static str),
     /// Something that happened to the verified-token cache: `portcullis_token_cache` by event.
     TokenCache(&'static str),
 }
@@ -129,6 +133,31 @@ pub const COUNTERS: &[CounterFamily] = &[
             ("pushes_unavailable", "pushed revocations cannot be read from shared data"),
         ],
     },
+    CounterFamily {
+        name: "portcullis_configurations",
+        labels: &["event"],
+        help: "configurations that the proxy gave the filter, counted by each of its threads",
+        events: &[
+            ("accepted", "a thread works by it from now on"),
+            ("refused", "it has problems, which the log names; the last good one stays in force"),
+        ],
+    },
+    CounterFamily {
+        name: "portcullis_address_list",
+        labels: &["list", "event"],
+        help: "what happened to a fetched list of addresses",
+        events: &[
+            ("fetch_started", "a worker fetches the list for all"),
+            ("fetched", "the server gave a good list"),
+            ("fetch_failed", "an attempt failed, or the list has a bad entry; the standing list stays"),
+            ("answer_discarded", "an answer came too late and is not used"),
+            ("list_loaded", "a worker uses a new list"),
+            ("load_failed", "the shared list cannot be used by this worker"),
+            ("stale_served", "the list is past its time and still used"),
+            ("expired", "the list is older than `max_age`"),
+            ("store_unavailable", "the host has no shared data: the worker fetches for itself"),
+        ],
+    },
 ];
 
 /// The counts since the last flush.
@@ -164,6 +193,7 @@ impl CounterId {
         rule: impl FnOnce(u16) -> Option<&'a str>,
         provider: impl FnOnce(u16) -> Option<&'a str>,
         limit: impl FnOnce(u16) -> Option<&'a str>,
+        list: impl FnOnce(u16) -> Option<&'a str>,
     ) -> String {
         const UNKNOWN: &str = "none";
         match self {
@@ -179,6 +209,10 @@ impl CounterId {
                 format!("portcullis_limit_events.limit.{}.event.{event}", limit(index).unwrap_or(UNKNOWN))
             }
             Self::Revocation(event) => format!("portcullis_revocation.event.{event}"),
+            Self::Configuration(event) => format!("portcullis_configurations.event.{event}"),
+            Self::AddressList(index, event) => {
+                format!("portcullis_address_list.list.{}.event.{event}", list(index).unwrap_or(UNKNOWN))
+            }
             Self::TokenCache(event) => format!("portcullis_token_cache.event.{event}"),
         }
     }
@@ -192,7 +226,7 @@ mod tests {
     fn names_carry_their_labels() {
         let counter = CounterId::Decision(3, Reason::TokenExpired, Verdict::Denied);
         assert_eq!(
-            counter.name(|index| (index == 3).then_some("orders"), |_| None, |_| None),
+            counter.name(|index| (index == 3).then_some("orders"), |_| None, |_| None, |_| None),
             "portcullis_decisions.rule.orders.reason.token_expired.verdict.denied"
         );
     }
@@ -205,10 +239,12 @@ mod tests {
             CounterId::Limit(0, "overflow"),
             CounterId::TokenCache("hit"),
             CounterId::Revocation("pushed"),
+            CounterId::Configuration("refused"),
+            CounterId::AddressList(0, "fetched"),
         ];
         assert_eq!(counters.len(), COUNTERS.len());
         for (counter, family) in counters.into_iter().zip(COUNTERS) {
-            let name = counter.name(|_| None, |_| None, |_| None);
+            let name = counter.name(|_| None, |_| None, |_| None, |_| None);
             let parts: Vec<&str> = name.split('.').collect();
             assert_eq!(parts[0], family.name);
             let labels: Vec<&str> = parts[1..].iter().step_by(2).copied().collect();

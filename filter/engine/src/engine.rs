@@ -5,11 +5,13 @@ use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::addresses::{self, AddressLists};
 use crate::answer::{Answer, Denial, LocalAnswer, Reason};
 use crate::audit;
 use crate::call::{Call, MAX_CALL_BYTES};
 use crate::callout::{Callout, CalloutIds};
 use crate::config::Problems;
+use crate::config::schema::Mode;
 use crate::counters::{CounterId, Counters, Verdict};
 use crate::http::{Headers, Method, RequestHead};
 use crate::internal_token::Minter;
@@ -21,7 +23,10 @@ use crate::limits;
 use crate::policy::{Environment, Policy};
 use crate::ports::{Ports, SharedStore};
 use crate::proof::{NonceIssuer, ReplayStore};
+use crate::responses::Dress;
 use crate::revocation::{self, Revocations, Seeds};
+use crate::routes::JudgedRoute;
+use crate::shared_list::Words;
 use crate::time::UnixNanos;
 use crate::token_cache::TokenCache;
 use crate::walk::{Progress, Stop, Walk};
@@ -63,6 +68,11 @@ pub struct Passage {
     pub request: Vec<HeaderChange>,
     /// Changes to the response's head, in order.
     pub response: Vec<HeaderChange>,
+    /// What the route said about the policy, for [`Engine::check_route`] once the response is there: the changes to the
+    /// request's head may have led to another route.
+    pub judged: Option<JudgedRoute>,
+    /// Further changes, which depend on what the response's head is: [`Dress::changes`].
+    pub dress: Option<Dress>,
 }
 
 /// A change to a header map.
@@ -72,6 +82,8 @@ pub enum HeaderChange {
     Remove(String),
     /// The header has this value and no other.
     Set(String, Vec<u8>),
+    /// The header has this value too, on a line of its own.
+    Add(String, Vec<u8>),
 }
 
 /// What the shell is to do beside the request at hand.
@@ -110,6 +122,7 @@ pub struct Engine {
     pub(crate) log: Vec<String>,
     pub(crate) introspection: Introspection,
     pub(crate) revocations: Revocations,
+    pub(crate) addresses: AddressLists,
     pub(crate) minter: Option<Minter>,
     pub(crate) replays: Option<ReplayStore>,
     pub(crate) nonces: Option<NonceIssuer>,
@@ -160,6 +173,8 @@ impl Engine {
         let seeds = Seeds { worker_id: seed.word(0), spread: seed.word(1), hash_key: seed.half() };
         let options = revocation::Options { wait: limits, ..policy.revocation.clone() };
         let revocations = Revocations::new(options, seeds).map_err(|error| problem("revocation", &error))?;
+        let addresses = AddressLists::new(&policy.address_lists, seed.word(0), seed.word(1));
+        let addresses = addresses.map_err(|(_, error)| problem("address_lists", &error))?;
         let minter = match &policy.internal_tokens {
             None => None,
             Some(tokens) => {
@@ -171,6 +186,7 @@ impl Engine {
         Ok(Self {
             introspection,
             revocations,
+            addresses,
             minter,
             replays: None,
             nonces: None,
@@ -201,12 +217,15 @@ impl Engine {
 
     /// The worker starts. Gives when the first tick is wanted.
     pub fn on_start(&mut self, store: &dyn SharedStore, now: UnixNanos) -> Duration {
+        self.counters.add(CounterId::Configuration("accepted"));
         self.limiter = Limiter::new(&self.policy.limits, store, self.seed.half());
         self.open_proofs(store, now);
         let lists = self.revocations.on_start(now, store);
         self.log_revocations();
+        let feeds = self.addresses.on_start(now, store);
+        let feeds = self.take_up_lists(feeds);
         let actions = self.key_sets.on_start(now, store);
-        self.take_up(actions, now).next_tick.min(lists.next_tick)
+        self.take_up(actions, now).next_tick.min(lists.next_tick).min(feeds.next_tick)
     }
 
     /// A request begins; `headers` is its header map in the ABI's serialised form.
@@ -228,18 +247,7 @@ impl Engine {
     /// Judges a held request again; its stream is the effective one. `None`: it is not held (any more).
     pub fn resume(&mut self, id: RequestId, ports: Ports<'_>, now: UnixNanos) -> Option<Step> {
         let held = self.held.remove(&id)?;
-        match self.judge(id, held.head, held.progress, ports, now) {
-            // Its body may have come and gone by while it was held.
-            Step::NeedBody(_) => {
-                let denial = Denial::new(Reason::ProviderUnavailable, "a call with a body came before the keys");
-                let denial = denial.retry_after(1);
-                Some(Step::Deny(match self.calls.remove(&id) {
-                    Some(call) => self.refuse_call(&call, &denial, now),
-                    None => self.internal_answer(),
-                }))
-            }
-            step => Some(step),
-        }
+        Some(self.judge(id, held.head, held.progress, ports, now))
     }
 
     /// The whole body of a request is there for which [`Step::NeedBody`] asked; `None`: it is longer than allowed.
@@ -248,6 +256,43 @@ impl Engine {
             Some(call) => self.answer_call(&call, body, ports, now),
             None => Step::Deny(self.internal_answer()),
         }
+    }
+
+    /// The response of a request is there whose head was changed: whether the route that served it names the same policy as
+    /// the one that it was judged by. If not, the client gets this answer instead of the response.
+    pub fn check_route(&mut self, judged: &JudgedRoute, ports: Ports<'_>, now: UnixNanos) -> Option<Answer> {
+        let policy = Rc::clone(&self.policy);
+        let served_by = policy.routes.select(&policy.named, ports.attributes);
+        if served_by == judged.selected {
+            return None;
+        }
+        let denial = Denial::new(Reason::RouteChanged, "a header that the filter changed led to another route");
+        let rule = policy.rules.get(usize::from(judged.rule));
+        let monitored = policy.mode == Mode::Monitor || rule.is_some_and(|rule| rule.mode == Mode::Monitor);
+        let verdict = if monitored { Verdict::Monitored } else { Verdict::Denied };
+        let request_id = judged.request_id.as_deref();
+        self.counters.add(CounterId::Decision(judged.rule, denial.reason, verdict));
+        let event = audit::Event {
+            now,
+            denial: &denial,
+            verdict,
+            rule: rule.map_or("none", |rule| rule.label.as_str()),
+            method: None,
+            path: None,
+            client: ports.attributes.source_address(),
+            subject: None,
+            provider: None,
+            request_id,
+        };
+        self.log.push(event.to_line());
+        if monitored {
+            return None;
+        }
+        let mut answer = Answer::new(&denial, &policy.realm, &policy.type_base, request_id);
+        if let Some(rules) = policy.responses_of(judged.rule) {
+            Dress { rules: Rc::clone(rules), is_https: false, is_identified: false }.put_on(&mut answer.headers);
+        }
+        Some(answer)
     }
 
     /// The stream of a request has ended.
@@ -265,7 +310,8 @@ impl Engine {
         if !self.outbox.is_empty() {
             return AT_ONCE;
         }
-        self.key_sets.next_tick(now).min(self.introspection.next_tick()).min(self.revocations.next_tick(now))
+        let lists = self.revocations.next_tick(now).min(self.addresses.next_tick(now));
+        self.key_sets.next_tick(now).min(self.introspection.next_tick()).min(lists)
     }
 
     /// The worker's timer fired.
@@ -296,13 +342,16 @@ impl Engine {
         }
         let lists = self.revocations.on_tick(now, ports.store);
         self.log_revocations();
+        let feeds = self.addresses.on_tick(now, ports.store);
+        let feeds = self.take_up_lists(feeds);
         let asked = self.introspection.on_tick(now);
         let keys = self.key_sets.on_tick(now, ports.store);
         let mut actions = self.take_up(keys, now);
         self.take_up_answers(asked, &mut actions);
         actions.callouts.extend(lists.fetches.into_iter().map(get));
+        actions.callouts.extend(feeds.callouts);
         actions.callouts.append(&mut self.outbox);
-        actions.next_tick = actions.next_tick.min(lists.next_tick);
+        actions.next_tick = actions.next_tick.min(lists.next_tick).min(feeds.next_tick);
         actions
     }
 
@@ -318,6 +367,11 @@ impl Engine {
             let mut actions = Actions { next_tick: self.next_tick(now), ..Actions::default() };
             self.take_up_answers(asked, &mut actions);
             return actions;
+        }
+        if AddressLists::is_own_fetch(id) {
+            let feeds = self.addresses.on_response(id, answer, now, ports.store);
+            let callouts = self.take_up_lists(feeds).callouts;
+            return Actions { callouts, next_tick: self.next_tick(now), ..Actions::default() };
         }
         if Revocations::is_own_fetch(id) {
             let max_bytes = self.policy.revocation.list.as_ref().map_or(0, |list| list.max_bytes);
@@ -347,6 +401,7 @@ impl Engine {
             |rule| policy.rule_label(rule),
             |index| policy.provider_label(index),
             |index| policy.limit_label(index),
+            |index| policy.address_list_label(index),
         )
     }
 
@@ -400,9 +455,12 @@ impl Engine {
         let answered = call.answer(&mut self.revocations, body, ports.store, now);
         self.log_revocations();
         match answered {
-            Ok((answer, event)) => {
+            Ok((mut answer, event)) => {
                 self.counters.add(CounterId::Decision(call.rule, Reason::Ok, Verdict::Allowed));
                 self.log.extend(event);
+                if let Some(dress) = self.dress_of_call(call) {
+                    dress.put_on(&mut answer.headers);
+                }
                 Step::Answer(answer)
             }
             Err(denial) => Step::Deny(self.refuse_call(call, &denial, now)),
@@ -412,7 +470,16 @@ impl Engine {
     fn refuse_call(&mut self, call: &Call, denial: &Denial, now: UnixNanos) -> Answer {
         self.counters.add(CounterId::Decision(call.rule, denial.reason, Verdict::Denied));
         self.log.push(call.refusal_line(denial, self.policy.rule_label(call.rule), now));
-        Answer::new(denial, &self.policy.realm, &self.policy.type_base, call.request_id.as_deref())
+        let mut answer = Answer::new(denial, &self.policy.realm, &self.policy.type_base, call.request_id.as_deref());
+        if let Some(dress) = self.dress_of_call(call) {
+            dress.put_on(&mut answer.headers);
+        }
+        answer
+    }
+
+    fn dress_of_call(&self, call: &Call) -> Option<Dress> {
+        let rules = Rc::clone(self.policy.responses_of(call.rule)?);
+        Some(Dress { rules, is_https: call.is_https, is_identified: true })
     }
 
     /// The stores of proofs, where a provider takes DPoP.
@@ -430,6 +497,29 @@ impl Engine {
         // One that could not be opened leaves the old one in place: its nonces end by themselves.
         if let Ok(nonces) = NonceIssuer::shared(store, self.seed.0, SLOT, now) {
             self.nonces = Some(nonces);
+        }
+    }
+
+    /// Takes up what happened to lists of addresses.
+    fn take_up_lists(&mut self, feeds: addresses::Actions) -> Actions {
+        let policy = Rc::clone(&self.policy);
+        let number = |index: usize| u16::try_from(index).unwrap_or(u16::MAX);
+        for (index, event) in feeds.events {
+            self.counters.add(CounterId::AddressList(number(index), event.name()));
+            if event.is_trouble() {
+                let name = policy.address_list_label(number(index)).unwrap_or_default();
+                self.log.push(format!("portcullis: address list {name}: {}", Words(&event)));
+            }
+        }
+        for index in feeds.loaded {
+            self.counters.add(CounterId::AddressList(number(index), "list_loaded"));
+        }
+        let text_or_json =
+            |fetch| Callout { headers: vec![("accept", "text/plain, application/json".to_owned())], ..get(fetch) };
+        Actions {
+            callouts: feeds.fetches.into_iter().map(text_or_json).collect(),
+            next_tick: feeds.next_tick,
+            ..Actions::default()
         }
     }
 
@@ -496,7 +586,11 @@ impl Engine {
             request_id,
         };
         self.log.push(event.to_line());
-        Step::Deny(Answer::new(&denial, &self.policy.realm, &self.policy.type_base, request_id))
+        let mut answer = Answer::new(&denial, &self.policy.realm, &self.policy.type_base, request_id);
+        if let Some(rules) = &self.policy.responses {
+            Dress { rules: Rc::clone(rules), is_https: false, is_identified: false }.put_on(&mut answer.headers);
+        }
+        Step::Deny(answer)
     }
 
     /// Takes up what the key sets report.

@@ -5,12 +5,16 @@
 //! small ports of [`ports`]. `filter/README.md` has the map and the walk of a request.
 #![forbid(unsafe_code)]
 
+pub mod addresses;
 pub mod answer;
 mod audit;
+pub mod authorisation;
 mod call;
 pub mod callout;
 pub mod claims;
+pub mod condition;
 pub mod config;
+pub mod cors;
 mod counters;
 mod credentials;
 mod engine;
@@ -29,8 +33,11 @@ pub mod policy;
 pub mod ports;
 mod principal;
 pub mod proof;
+pub mod responses;
 pub mod revocation;
+mod routes;
 mod scopes;
+pub mod shared_list;
 pub mod strict_json;
 pub mod time;
 mod token_cache;
@@ -40,3 +47,4 @@ pub use callout::Callout;
 pub use counters::{COUNTERS, CounterFamily, CounterId};
 pub use engine::{Actions, Engine, FetchResult, HeaderChange, Passage, Seed, Step};
 pub use key_sets::{FetchId, RequestId};
+pub use routes::JudgedRoute;

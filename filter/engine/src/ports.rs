@@ -125,6 +125,16 @@ pub trait Attributes {
 
     /// The policy that the matched route's metadata names (`filter_metadata.portcullis.policy`).
     fn route_policy(&self) -> Option<Vec<u8>>;
+
+    /// The matched route's name.
+    fn route_name(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// The policy that the matched virtual host's metadata names (`filter_metadata.portcullis.policy`).
+    fn virtual_host_policy(&self) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// The ports that the walk of a request needs.

@@ -5,6 +5,7 @@ use portcullis_payload::{Place, Scanner, Scratch, Settings, Verdict};
 
 type Headers<'a> = &'a [(&'a str, &'a str)];
 
+#[allow(clippy::unwrap_used)]
 fn inspected(method: &str, target: &str, headers: Headers<'_>, body: &str) -> Verdict {
     let scanner = Scanner::new().unwrap();
     let (settings, mut scratch) = (Settings::default(), Scratch::default());

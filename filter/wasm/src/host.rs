@@ -58,6 +58,13 @@ mod raw {
             value: *const u8,
             value_size: usize,
         ) -> u32;
+        pub fn proxy_add_header_map_value(
+            map: u32,
+            key: *const u8,
+            key_size: usize,
+            value: *const u8,
+            value_size: usize,
+        ) -> u32;
         pub fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) -> u32;
         pub fn proxy_get_buffer_bytes(
             buffer: u32,
@@ -185,6 +192,14 @@ pub fn set_header(map: Map, name: &str, value: &[u8]) -> bool {
     status == OK
 }
 
+/// Adds a value of a header, on a line of its own.
+pub fn add_header(map: Map, name: &str, value: &[u8]) -> bool {
+    // SAFETY: pointers and lengths of live slices.
+    let status =
+        unsafe { raw::proxy_add_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+    status == OK
+}
+
 /// Removes every value of a header.
 pub fn remove_header(map: Map, name: &str) -> bool {
     // SAFETY: pointer and length of a live string.
@@ -199,7 +214,7 @@ pub fn buffer(buffer: Buffer, max_size: usize) -> Option<Vec<u8>> {
 }
 
 /// Answers the current request. `details` shows as `%RESPONSE_CODE_DETAILS%`; the SDK's own call would drop it.
-pub fn send_local_response(status: u16, details: &str, headers: &[(&str, String)], body: &str) -> bool {
+pub fn send_local_response(status: u16, details: &str, headers: &[(impl AsRef<str>, String)], body: &str) -> bool {
     let headers = serialised(headers);
     const NO_GRPC_STATUS: i32 = -1;
     // SAFETY: pointers and lengths of live slices.
@@ -219,15 +234,16 @@ pub fn send_local_response(status: u16, details: &str, headers: &[(&str, String)
 }
 
 /// Header pairs in the ABI's serialised form.
-fn serialised(headers: &[(&str, String)]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(4 + headers.iter().map(|(n, v)| 10 + n.len() + v.len()).sum::<usize>());
+fn serialised(headers: &[(impl AsRef<str>, String)]) -> Vec<u8> {
+    let size = headers.iter().map(|(name, value)| 10 + name.as_ref().len() + value.len()).sum::<usize>();
+    let mut bytes = Vec::with_capacity(4 + size);
     bytes.extend_from_slice(&(headers.len() as u32).to_le_bytes());
     for (name, value) in headers {
-        bytes.extend_from_slice(&(name.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&(name.as_ref().len() as u32).to_le_bytes());
         bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
     }
     for (name, value) in headers {
-        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(name.as_ref().as_bytes());
         bytes.push(0);
         bytes.extend_from_slice(value.as_bytes());
         bytes.push(0);
@@ -396,5 +412,13 @@ impl Attributes for ProxyHost {
 
     fn route_policy(&self) -> Option<Vec<u8>> {
         property("xds\0route_metadata\0filter_metadata\0portcullis\0policy").filter(|policy| !policy.is_empty())
+    }
+
+    fn route_name(&self) -> Option<Vec<u8>> {
+        property("xds\0route_name").filter(|name| !name.is_empty())
+    }
+
+    fn virtual_host_policy(&self) -> Option<Vec<u8>> {
+        property("xds\0virtual_host_metadata\0filter_metadata\0portcullis\0policy").filter(|policy| !policy.is_empty())
     }
 }

@@ -6,12 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use portcullis_engine::ports::Ports;
-use portcullis_engine::{Actions, Callout, Engine, FetchId, FetchResult, RequestId, Seed};
+use portcullis_engine::{Actions, Callout, CounterId, Engine, FetchId, FetchResult, RequestId, Seed, Step};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
 use crate::host::{self, Level, ProxyHost};
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::stream::{self, Stream, Verdict};
 
 /// What a worker's root and its streams share.
@@ -26,6 +26,17 @@ pub struct Shell {
     tick_millis: Cell<u32>,
     /// Verdicts on requests that were held, until their streams come for them.
     verdicts: RefCell<HashMap<RequestId, Verdict>>,
+    /// How much of their bodies is there, of requests that are held.
+    bodies: RefCell<HashMap<RequestId, SeenBody>>,
+}
+
+/// What of a request's body the proxy holds back.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SeenBody {
+    /// Its size in bytes.
+    pub size: usize,
+    /// Whether it is the whole body.
+    pub complete: bool,
 }
 
 impl Shell {
@@ -34,9 +45,15 @@ impl Shell {
         self.verdicts.borrow_mut().remove(&id)
     }
 
+    /// Notes how much of a held request's body is there.
+    pub fn note_body(&self, id: RequestId, body: SeenBody) {
+        self.bodies.borrow_mut().insert(id, body);
+    }
+
     /// A held request ended before its verdict, or without asking for it.
     pub fn forget(&self, id: RequestId) {
         self.verdicts.borrow_mut().remove(&id);
+        self.bodies.borrow_mut().remove(&id);
         if let Ok(mut engine) = self.engine.try_borrow_mut() {
             engine.forget(id);
         }
@@ -138,7 +155,14 @@ impl Root {
                 shell.flush(&mut engine);
                 step
             };
-            if let Some(verdict) = step.and_then(stream::decide_held) {
+            let verdict = step.and_then(|step| match step {
+                Step::Hold => None,
+                step => {
+                    let body = shell.bodies.borrow_mut().remove(&id).unwrap_or_default();
+                    stream::decide_held(shell, id, step, body)
+                }
+            });
+            if let Some(verdict) = verdict {
                 shell.verdicts.borrow_mut().insert(id, verdict);
             }
         }
@@ -188,12 +212,14 @@ impl RootContext for Root {
                     metrics: RefCell::default(),
                     tick_millis: Cell::new(0),
                     verdicts: RefCell::default(),
+                    bodies: RefCell::default(),
                 };
                 shell.tick_in(next_tick);
                 self.shell = Some(Rc::new(shell));
                 true
             }
             Err(problems) => {
+                metrics::count_once(&CounterId::Configuration("refused").name(|_| None, |_| None, |_| None, |_| None));
                 let count = problems.len();
                 host::log(Level::Error, &format!("portcullis: the configuration is refused, {count} problem(s):"));
                 for problem in problems.iter() {

@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use portcullis_engine::answer::{Answer, LocalAnswer};
-use portcullis_engine::{HeaderChange, Passage, RequestId, Step};
+use portcullis_engine::responses::Dress;
+use portcullis_engine::{HeaderChange, JudgedRoute, Passage, RequestId, Step};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::host::{self, Buffer, Map};
-use crate::root::Shell;
+use crate::root::{SeenBody, Shell};
 
 /// Where a request stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,16 +31,33 @@ pub struct Stream {
     id: RequestId,
     shell: Option<Rc<Shell>>,
     stage: Stage,
-    response: Vec<HeaderChange>,
+    response: Response,
     /// How much of the body was there at the last callback.
     body_size: usize,
+}
+
+/// What the response of a request that passed is to be like.
+#[derive(Debug, Default)]
+pub struct Response {
+    changes: Vec<HeaderChange>,
+    dress: Option<Dress>,
+    /// What the route said about the policy, where the request's head was changed.
+    judged: Option<JudgedRoute>,
+}
+
+impl From<Passage> for Response {
+    fn from(passage: Passage) -> Self {
+        Self { changes: passage.response, dress: passage.dress, judged: passage.judged }
+    }
 }
 
 /// How a held request was decided by the root context, for its stream to find.
 #[derive(Debug)]
 pub enum Verdict {
-    /// It goes on; its response is changed so.
-    Passed(Vec<HeaderChange>),
+    /// It goes on, with such a response.
+    Passed(Response),
+    /// Its body has to come first, of at most so many bytes.
+    Body(usize),
     /// It was answered.
     Refused,
 }
@@ -47,7 +65,7 @@ pub enum Verdict {
 impl Stream {
     /// A request that just began. Without a shell there is no configuration, and everything is refused.
     pub fn new(id: u32, shell: Option<Rc<Shell>>) -> Self {
-        Self { id: RequestId(id.into()), shell, stage: Stage::Fresh, response: Vec::new(), body_size: 0 }
+        Self { id: RequestId(id.into()), shell, stage: Stage::Fresh, response: Response::default(), body_size: 0 }
     }
 
     /// Where the request stands now: the root context may have decided a held one meanwhile.
@@ -61,6 +79,7 @@ impl Stream {
                     self.stage = Stage::Passed;
                     self.response = response;
                 }
+                Verdict::Body(max) => self.stage = Stage::Body(max),
                 Verdict::Refused => self.stage = Stage::Refused,
             }
         }
@@ -71,14 +90,15 @@ impl Stream {
     fn on_body(&mut self, size: usize, end: bool) -> Action {
         match self.stage() {
             Stage::Passed => Action::Continue,
-            Stage::Body(max) if size > max => self.take_body(None),
-            Stage::Body(_) if end => {
-                let body = if size == 0 { Some(Vec::new()) } else { host::buffer(Buffer::Request, size) };
-                self.take_body(body.as_deref())
-            }
-            Stage::Body(_) => Action::Pause,
+            Stage::Body(max) if size > max || end => self.take_body(SeenBody { size, complete: end }, max),
             // While a verdict is pending the body must wait too, or the whole request would leave unchecked.
-            Stage::Fresh | Stage::Held | Stage::Refused => Action::Pause,
+            Stage::Held => {
+                if let Some(shell) = &self.shell {
+                    shell.note_body(self.id, SeenBody { size, complete: end });
+                }
+                Action::Pause
+            }
+            Stage::Body(_) | Stage::Fresh | Stage::Refused => Action::Pause,
         }
     }
 }
@@ -89,7 +109,7 @@ impl Stream {
         let (stage, action) = match step {
             Step::Continue(passage) => {
                 let action = go_on(&passage);
-                self.response = passage.response;
+                self.response = passage.into();
                 (if action == Action::Continue { Stage::Passed } else { Stage::Refused }, action)
             }
             Step::Hold => (Stage::Held, Action::Pause),
@@ -107,16 +127,34 @@ impl Stream {
         action
     }
 
-    fn take_body(&mut self, body: Option<&[u8]>) -> Action {
+    /// The answer instead of the response, where another route served the request than the one it was judged by.
+    fn check_route(&mut self) -> Option<Answer> {
+        let judged = self.response.judged.take()?;
+        let shell = self.shell.as_ref()?;
+        let mut engine = shell.engine.borrow_mut();
+        let answer = engine.check_route(&judged, shell.ports(), host::now());
+        shell.flush(&mut engine);
+        answer
+    }
+
+    fn take_body(&mut self, body: SeenBody, max: usize) -> Action {
         let Some(shell) = self.shell.clone() else { return Action::Pause };
-        let step = {
-            let mut engine = shell.engine.borrow_mut();
-            let step = engine.on_body(self.id, body, shell.ports(), host::now());
-            shell.flush(&mut engine);
-            step
-        };
+        let step = judge_body(&shell, self.id, body, max);
         self.carry_out(step)
     }
+}
+
+/// Gives the engine a body that is complete, or longer than `max` bytes. The request is the effective context.
+fn judge_body(shell: &Shell, id: RequestId, body: SeenBody, max: usize) -> Step {
+    let bytes = match body.size {
+        0 => Some(Vec::new()),
+        size if size > max => None,
+        size => host::buffer(Buffer::Request, size),
+    };
+    let mut engine = shell.engine.borrow_mut();
+    let step = engine.on_body(id, bytes.as_deref(), shell.ports(), host::now());
+    shell.flush(&mut engine);
+    step
 }
 
 impl Context for Stream {}
@@ -140,6 +178,9 @@ impl HttpContext for Stream {
             };
             shell.flush(&mut engine);
             if matches!(step, Step::Hold) {
+                if end_of_stream {
+                    shell.note_body(self.id, SeenBody { size: 0, complete: true });
+                }
                 host::set_effective_context(shell.root_id);
                 shell.tick_in(engine.next_tick(host::now()));
                 host::set_effective_context(context_id(self.id));
@@ -161,7 +202,14 @@ impl HttpContext for Stream {
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         self.stage();
-        for change in &self.response {
+        if let Some(answer) = self.check_route() {
+            refuse(&answer);
+            return Action::Pause;
+        }
+        // The map is read only where what is to be done depends on it, and before it is changed.
+        let dress = self.response.dress.as_ref();
+        let dressed = dress.map(|dress| dress.changes(host::header_map(Map::Response).unwrap_or_default()));
+        for change in self.response.changes.iter().chain(dressed.iter().flatten()) {
             apply(Map::Response, change);
         }
         Action::Continue
@@ -183,15 +231,15 @@ pub fn context_id(id: RequestId) -> u32 {
     u32::try_from(id.0).unwrap_or(0)
 }
 
-/// Carries out the verdict on a request that was held; it is the effective context.
-pub fn decide_held(step: Step) -> Option<Verdict> {
+/// Carries out the verdict on a request that was held, with what is there of its body; it is the effective context.
+pub fn decide_held(shell: &Shell, id: RequestId, step: Step, body: SeenBody) -> Option<Verdict> {
     match step {
         Step::Hold => None,
-        // The engine does not ask for the body of a request that was held.
-        Step::NeedBody(_) => {
-            refuse_inside();
-            Some(Verdict::Refused)
+        Step::NeedBody(max) if body.complete || body.size > max => {
+            let step = judge_body(shell, id, body, max);
+            decide_held(shell, id, step, body)
         }
+        Step::NeedBody(max) => Some(Verdict::Body(max)),
         Step::Deny(answer) => {
             refuse(&answer);
             Some(Verdict::Refused)
@@ -203,7 +251,7 @@ pub fn decide_held(step: Step) -> Option<Verdict> {
         Step::Continue(passage) => match go_on(&passage) {
             Action::Continue => {
                 host::continue_request();
-                Some(Verdict::Passed(passage.response))
+                Some(Verdict::Passed(passage.into()))
             }
             _ => Some(Verdict::Refused),
         },
@@ -230,12 +278,14 @@ fn answer_locally(answer: &LocalAnswer) {
 
 /// The answer when the gateway itself fails.
 fn refuse_inside() {
-    host::send_local_response(500, "portcullis_internal", &[], "");
+    const NO_HEADERS: &[(&str, String)] = &[];
+    host::send_local_response(500, "portcullis_internal", NO_HEADERS, "");
 }
 
 fn apply(map: Map, change: &HeaderChange) -> bool {
     match change {
         HeaderChange::Remove(name) => host::remove_header(map, name),
         HeaderChange::Set(name, value) => host::set_header(map, name, value),
+        HeaderChange::Add(name, value) => host::add_header(map, name, value),
     }
 }

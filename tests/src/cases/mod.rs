@@ -44,6 +44,12 @@ pub struct Facts {
     pub address: Option<IpAddr>,
     /// The policy that the matched route's metadata names.
     pub route_policy: Option<String>,
+    /// The matched route's name.
+    pub route_name: Option<String>,
+    /// The policy that the virtual host's metadata names.
+    pub virtual_host_policy: Option<String>,
+    /// The policy in the metadata of the route that serves the request, where it is another one.
+    pub served_by: Option<String>,
     /// The names in the client's certificate, by field (`uri_san`).
     pub certificate: BTreeMap<String, String>,
     /// Whether the proxy has verified that certificate.
@@ -63,7 +69,7 @@ pub struct Facts {
 pub enum Step {
     /// From now on an endpoint answers so.
     Endpoint {
-        /// The provider's name in the configuration, or [`REVOCATION_LIST`].
+        /// The provider's name in the configuration, [`REVOCATION_LIST`], or [`ADDRESS_LIST`] and a name.
         whose: String,
         /// Its answer.
         answer: EndpointAnswer,
@@ -83,6 +89,9 @@ pub enum Step {
         decision: Decision,
     },
 }
+
+/// Whose endpoint a list of addresses is, with its name behind.
+pub const ADDRESS_LIST: &str = "address list";
 
 /// Whose endpoint the list of revoked tokens is.
 pub const REVOCATION_LIST: &str = "revocation list";
@@ -132,6 +141,8 @@ pub struct Request {
     pub without: Vec<String>,
     /// The body, with templates.
     pub body: String,
+    /// Header lines of the service's response, where the request gets so far.
+    pub response: Vec<(String, String)>,
 }
 
 /// What is expected of a request.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::{About, Assertion, Case, Decision, EndpointAnswer, Facts, REVOCATION_LIST, Request, Step, Verdict};
+use super::{
+    ADDRESS_LIST, About, Assertion, Case, Decision, EndpointAnswer, Facts, REVOCATION_LIST, Request, Step, Verdict,
+};
 
 /// Reads the case that stands in `text`. `shared` gives the text of a shared configuration by its file name.
 ///
@@ -85,6 +87,14 @@ impl Reader<'_> {
             return Ok(());
         };
         let (title, rest) = heading.split_once(':').map_or((heading, ""), |(title, rest)| (title, rest.trim()));
+        if let (Some(Pending::Request(request)), "response") = (&mut self.pending, title) {
+            for (number, line) in block.said() {
+                let header =
+                    header_line(line).ok_or_else(|| anyhow!("line {number}: {line:?} is not `name: value`"))?;
+                request.response.push(header);
+            }
+            return Ok(());
+        }
         if self.pending.is_some() && title != "decision" {
             bail!("a request needs its decision first");
         }
@@ -107,6 +117,10 @@ impl Reader<'_> {
             ["revocation", "list"] => {
                 let answer = key_set(if rest.is_empty() { "text" } else { rest }, &block)?;
                 self.case.steps.push(Step::Endpoint { whose: REVOCATION_LIST.to_owned(), answer });
+            }
+            ["address", "list", name] => {
+                let answer = if rest.is_empty() { address_list(&block) } else { key_set(rest, &block)? };
+                self.case.steps.push(Step::Endpoint { whose: format!("{ADDRESS_LIST} {name}"), answer });
             }
             // An IPv6 address has colons: the words after `request` are read from the whole heading.
             ["request", ..] => {
@@ -164,6 +178,9 @@ fn facts(block: &Block<'_>, facts: &mut Facts) -> Result<()> {
         let (name, value) = line.split_once('=').ok_or_else(|| anyhow!("{line:?} is not `name=value`"))?;
         match name.trim() {
             "address" => facts.address = Some(value.trim().parse()?),
+            "route_name" => facts.route_name = Some(value.trim().to_owned()),
+            "virtual_host_policy" => facts.virtual_host_policy = Some(value.trim().to_owned()),
+            "served_by" => facts.served_by = Some(value.trim().to_owned()),
             "route_policy" => facts.route_policy = Some(value.trim().to_owned()),
             "now" => facts.now = Some(value.trim().parse()?),
             "certificate" if value.trim() == "verified" => facts.certificate_is_verified = true,
@@ -207,6 +224,11 @@ fn key_set(rest: &str, block: &Block<'_>) -> Result<EndpointAnswer> {
     Ok(EndpointAnswer::Answer { status, headers, body })
 }
 
+/// The lines as they stand, comments too: both belong to the format.
+fn address_list(block: &Block<'_>) -> EndpointAnswer {
+    EndpointAnswer::Answer { status: 200, headers: Vec::new(), body: block.text() }
+}
+
 /// `TOKEN {"active": true}` on each line.
 fn by_token(block: &Block<'_>) -> Result<EndpointAnswer> {
     let word = |(number, line): (usize, &str)| {
@@ -230,6 +252,7 @@ fn blank_request(line: usize) -> Request {
         headers: Vec::new(),
         without: Vec::new(),
         body: String::new(),
+        response: Vec::new(),
     }
 }
 

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::check::{self, End, Failure, Seen};
 use super::host;
 use super::template::Template;
-use super::{Case, Decision, EndpointAnswer, Facts, REVOCATION_LIST, Request, Step, Verdict as Wanted};
+use super::{ADDRESS_LIST, Case, Decision, EndpointAnswer, Facts, REVOCATION_LIST, Request, Step, Verdict as Wanted};
 
 /// 2027-01-15T08:00:00Z: any time does, as long as all files mean the same.
 const NOW: u64 = 1_800_000_000;
@@ -86,13 +86,15 @@ pub fn run_monitored(case: &Case) -> Result<Vec<Failure>> {
             // What the gateway itself serves is refused in monitor mode too.
             (Wanted::Deny { reason, .. }, End::Answered { .. })
                 if seen.reason().as_ref() == Some(reason) && served.iter().any(|rule| seen.is_of_rule(rule)) => {}
-            (Wanted::Deny { reason, .. }, End::Passed { .. }) => {
+            (Wanted::Deny { reason, .. }, End::Passed { .. } | End::Served { .. }) => {
                 if !monitored.contains(reason) {
                     complain(format!("expected {reason} to be recorded, saw {monitored:?}"));
                 }
             }
             (Wanted::Deny { reason, .. }, End::Answered { .. }) if UNREADABLE.contains(&reason.as_str()) => {}
-            (_, End::Answered { .. } | End::Served { .. }) | (Wanted::Answer { .. }, End::Passed { .. }) => {
+            (_, End::Answered { .. })
+            | (Wanted::Allow | Wanted::Hold, End::Served { .. })
+            | (Wanted::Answer { .. }, End::Passed { .. }) => {
                 complain(format!("expected the request to go on, saw {}", seen.summary()))
             }
         }
@@ -155,8 +157,14 @@ struct Known {
     lines: Vec<(Vec<u8>, Vec<u8>)>,
     address: Option<IpAddr>,
     route_policy: Option<String>,
+    route_name: Option<String>,
+    virtual_host_policy: Option<String>,
     certificate: BTreeMap<String, String>,
     certificate_is_verified: bool,
+    /// What the service answers.
+    response: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What the client sends behind the head.
+    body: Vec<u8>,
 }
 
 impl Attributes for Known {
@@ -180,6 +188,14 @@ impl Attributes for Known {
 
     fn route_policy(&self) -> Option<Vec<u8>> {
         self.route_policy.as_ref().map(|policy| policy.as_bytes().to_vec())
+    }
+
+    fn route_name(&self) -> Option<Vec<u8>> {
+        self.route_name.as_ref().map(|name| name.as_bytes().to_vec())
+    }
+
+    fn virtual_host_policy(&self) -> Option<Vec<u8>> {
+        self.virtual_host_policy.as_ref().map(|policy| policy.as_bytes().to_vec())
     }
 }
 
@@ -299,20 +315,23 @@ impl Gateway {
             lines: lines(request, self.last_id, template)?,
             address: request.address.or(facts.address),
             route_policy: request.route_policy.clone().or_else(|| facts.route_policy.clone()),
+            route_name: facts.route_name.clone(),
+            virtual_host_policy: facts.virtual_host_policy.clone(),
             certificate: facts.certificate.clone(),
             certificate_is_verified: facts.certificate_is_verified,
+            response: vec![(b":status".to_vec(), b"200".to_vec())],
+            body: template.fill(&request.body)?.into_bytes(),
         };
+        for (name, value) in &request.response {
+            known.response.push((name.clone().into_bytes(), template.bytes(value)?));
+        }
         if let Some(text) = &request.certificate {
             known.certificate.insert("sha256".to_owned(), template.fill(&format!("{{{{sha256 {text}}}}}"))?);
         }
         self.log.clear();
         let ports = Ports { store: &self.store, signatures: &SoftwareOnly, attributes: &known };
-        let mut verdict = self.engine.on_request_head(id, host::header_map(&known.lines), ports, self.now);
-        if let Verdict::NeedBody(max_bytes) = verdict {
-            let body = template.fill(&request.body)?;
-            let body = Some(body.as_bytes()).filter(|body| body.len() <= max_bytes);
-            verdict = self.engine.on_body(id, body, ports, self.now);
-        }
+        let verdict = self.engine.on_request_head(id, host::header_map(&known.lines), ports, self.now);
+        let verdict = give_body(&mut self.engine, id, verdict, &known.body, ports, self.now);
         self.requests.insert(id, known);
         let held = verdict == Verdict::Hold;
         if held {
@@ -328,6 +347,9 @@ impl Gateway {
         } else if held {
             self.waiting.push_back(id);
         }
+        if let Some(policy) = &facts.served_by {
+            self.serve_by(id, policy);
+        }
         self.log.extend(self.engine.take_log());
         let end = self.end_of(id);
         if let End::Answered { headers, .. } = &end {
@@ -337,6 +359,19 @@ impl Gateway {
         Ok(Seen { held, end, log: std::mem::take(&mut self.log) })
     }
 
+    /// The response comes from a route whose metadata name this policy.
+    fn serve_by(&mut self, id: RequestId, policy: &str) {
+        let (Some(known), Some(Verdict::Continue(passage))) = (self.requests.get(&id), self.decided.get(&id)) else {
+            return;
+        };
+        let Some(judged) = &passage.judged else { return };
+        let known = Known { route_policy: Some(policy.to_owned()), ..known.clone() };
+        let ports = Ports { store: &self.store, signatures: &SoftwareOnly, attributes: &known };
+        if let Some(answer) = self.engine.check_route(judged, ports, self.now) {
+            self.decided.insert(id, Verdict::Deny(answer));
+        }
+    }
+
     fn end_of(&mut self, id: RequestId) -> End {
         let known = self.requests.get(&id).map(|known| known.lines.as_slice()).unwrap_or_default();
         match self.decided.remove(&id) {
@@ -344,19 +379,23 @@ impl Gateway {
             Some(Verdict::NeedBody(_)) => End::Waiting,
             Some(Verdict::Answer(answer)) => End::Served {
                 status: answer.status,
-                headers: answer.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+                headers: answer.headers.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
                 body: answer.body.to_string(),
             },
             Some(Verdict::Deny(answer)) => End::Answered {
                 status: answer.status,
-                headers: answer.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+                headers: answer.headers.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
                 body: answer.body,
             },
             Some(Verdict::Continue(passage)) => {
-                let status = [(b":status".to_vec(), b"200".to_vec())];
+                let known_response = self.requests.get(&id).map(|known| known.response.clone()).unwrap_or_default();
+                let mut changes = passage.response;
+                if let Some(dress) = &passage.dress {
+                    changes.extend(dress.changes(host::header_map(&known_response)));
+                }
                 End::Passed {
                     forwarded: changed(known, &passage.request),
-                    response: changed(&status, &passage.response),
+                    response: changed(&known_response, &changes),
                 }
             }
         }
@@ -395,9 +434,10 @@ impl Gateway {
         for id in actions.resume {
             let Some(known) = self.requests.get(&id) else { continue };
             let ports = Ports { store: &self.store, signatures: &SoftwareOnly, attributes: known };
-            match self.engine.resume(id, ports, self.now) {
-                None | Some(Verdict::Hold) => {}
-                Some(verdict) => {
+            let Some(verdict) = self.engine.resume(id, ports, self.now) else { continue };
+            match give_body(&mut self.engine, id, verdict, &known.body, ports, self.now) {
+                Verdict::Hold => {}
+                verdict => {
                     self.decided.insert(id, verdict);
                 }
             }
@@ -434,7 +474,24 @@ impl Gateway {
     }
 }
 
-/// Whose every cluster and path is: a provider's key set or introspection endpoint, or the list of revoked tokens.
+/// The verdict on a request whose whole body is there, where the engine asks for it.
+fn give_body(
+    engine: &mut Engine,
+    id: RequestId,
+    verdict: Verdict,
+    body: &[u8],
+    ports: Ports<'_>,
+    now: UnixNanos,
+) -> Verdict {
+    match verdict {
+        Verdict::NeedBody(max_bytes) => {
+            engine.on_body(id, Some(body).filter(|body| body.len() <= max_bytes), ports, now)
+        }
+        verdict => verdict,
+    }
+}
+
+/// Whose every cluster and path is: a provider's key set or introspection endpoint, the list of revoked tokens, or one of addresses.
 fn places(configuration: &Value) -> HashMap<(String, String), String> {
     let place = |section: &Value| {
         let text = |member: &str| section.get(member).and_then(Value::as_str).map(str::to_owned);
@@ -446,7 +503,10 @@ fn places(configuration: &Value) -> HashMap<(String, String), String> {
         Some((place(endpoint)?, name.clone()))
     });
     let list = configuration.get("revocation").and_then(place);
-    of_providers.chain(list.map(|place| (place, REVOCATION_LIST.to_owned()))).collect()
+    let lists = configuration.get("address_lists").and_then(Value::as_object).into_iter().flatten();
+    let of_lists = lists.filter_map(|(name, list)| Some((place(list)?, format!("{ADDRESS_LIST} {name}"))));
+    let of_revocation = list.map(|place| (place, REVOCATION_LIST.to_owned()));
+    of_providers.chain(of_revocation).chain(of_lists).collect()
 }
 
 fn filled(answer: &EndpointAnswer, template: &mut Template) -> Result<EndpointAnswer> {
@@ -474,6 +534,7 @@ fn blank() -> Request {
         headers: Vec::new(),
         without: Vec::new(),
         body: String::new(),
+        response: Vec::new(),
     }
 }
 
@@ -508,9 +569,10 @@ fn changed(lines: &[(Vec<u8>, Vec<u8>)], changes: &[HeaderChange]) -> Vec<(Strin
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut lines: Vec<(String, String)> = lines.iter().map(|(name, value)| (text(name), text(value))).collect();
     for change in changes {
-        let (HeaderChange::Remove(name) | HeaderChange::Set(name, _)) = change;
-        lines.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
-        if let HeaderChange::Set(name, value) = change {
+        if let HeaderChange::Remove(name) | HeaderChange::Set(name, _) = change {
+            lines.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        }
+        if let HeaderChange::Set(name, value) | HeaderChange::Add(name, value) = change {
             lines.push((name.clone(), text(value)));
         }
     }

@@ -1,5 +1,6 @@
 //! `portcullis check`: finds mistakes in a configuration before Envoy does.
 
+mod edge;
 mod finding;
 mod policy;
 mod proxy;

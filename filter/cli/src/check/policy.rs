@@ -22,10 +22,11 @@ pub fn check(policy: &Policy, document: &Value, notes: &mut Notes<'_>) {
         check_provider(index, provider, policy, document, notes);
     }
     limits(policy, notes);
+    super::edge::check(policy, notes);
 }
 
 /// The rules as they are written, each with what it matches.
-fn written(policy: &Policy) -> impl Iterator<Item = (usize, &Match, &Rule)> {
+pub(super) fn written(policy: &Policy) -> impl Iterator<Item = (usize, &Match, &Rule)> {
     policy.index.rules().iter().zip(&policy.rules).enumerate().map(|(index, (meets, rule))| (index, meets, rule))
 }
 

@@ -23,6 +23,7 @@ pub fn check(filter: &Filter<'_>, policy: Option<&Policy>, findings: &mut Findin
     if let Some((path, manager)) = &filter.manager {
         check_paths(path, manager, findings);
         check_addresses(path, manager, policy, findings);
+        check_server(path, manager, policy, findings);
     }
 }
 
@@ -71,19 +72,42 @@ fn check_paths(path: &str, manager: &Node, findings: &mut Findings) {
     }
 }
 
-/// A limit by address is as good as the address.
+/// A limit or a rule by address is as good as the address.
 fn check_addresses(path: &str, manager: &Node, policy: Option<&Policy>, findings: &mut Findings) {
     let counts_by_address = policy.is_some_and(|policy| policy.limits.iter().any(|limit| limit.key.reads_address()));
+    let judges_by_address = policy.is_some_and(|policy| policy.rules.iter().any(|rule| !rule.addresses.is_empty()));
     let is_settled =
         manager.is_true_at(&["use_remote_address"]) || manager.get("original_ip_detection_extensions").is_some();
-    if counts_by_address && !is_settled {
+    if (counts_by_address || judges_by_address) && !is_settled {
         let line = manager.get("use_remote_address").map_or(manager.line, |member| member.line);
         findings.add(
             Severity::Warning,
             line,
             &format!("{path}.use_remote_address"),
-            "a client can choose the address that limits count it by, with `x-forwarded-for`",
+            match judges_by_address {
+                true => "a client can choose the address that rules judge it by, with `x-forwarded-for`",
+                false => "a client can choose the address that limits count it by, with `x-forwarded-for`",
+            },
             "set `use_remote_address: true`, and `xff_num_trusted_hops` where proxies of yours stand in front",
+        );
+    }
+}
+
+/// Envoy writes `server` after all filters.
+fn check_server(path: &str, manager: &Node, policy: Option<&Policy>, findings: &mut Findings) {
+    let hides = |policy: &Policy| {
+        let rules = policy.rules.iter().filter_map(|rule| rule.responses.as_ref());
+        rules.chain(&policy.responses).any(|rules| rules.hidden.iter().any(|name| name == "server"))
+    };
+    let passes = manager.text_at(&["server_header_transformation"]) == Some("PASS_THROUGH");
+    if policy.is_some_and(hides) && !passes && manager.text_at(&["server_name"]).is_none() {
+        let line = manager.get("server_header_transformation").map_or(manager.line, |member| member.line);
+        findings.add(
+            Severity::Hint,
+            line,
+            &format!("{path}.server_header_transformation"),
+            "`security_headers` removes `server`, and Envoy adds `server: envoy` again",
+            "set `server_header_transformation: PASS_THROUGH`, or a `server_name` of your own",
         );
     }
 }

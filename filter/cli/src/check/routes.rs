@@ -133,7 +133,7 @@ fn check_overrides(place: &Place<'_>, overrides: &Node, findings: &mut Findings)
     }
 }
 
-/// Every cluster that a key set comes from must be in the file, unless clusters come from elsewhere.
+/// Every cluster that a key set or a list of addresses comes from must be in the file, unless clusters come from elsewhere.
 fn check_clusters(root: &Node, filters: &[Examined<'_>], findings: &mut Findings) {
     let dynamic = ["cds_config", "ads_config"];
     let from_elsewhere = dynamic.iter().any(|member| root.at(&["dynamic_resources", member]).is_some());
@@ -144,12 +144,15 @@ fn check_clusters(root: &Node, filters: &[Examined<'_>], findings: &mut Findings
     let clusters: Vec<String> = clusters.iter().filter_map(|c| Some(c.text_at(&["name"])?.to_owned())).collect();
     for examined in filters {
         let Ok(configuration) = &examined.filter.configuration else { continue };
-        let providers = configuration.value.get("providers").and_then(Value::as_object);
-        for (name, provider) in providers.into_iter().flatten() {
-            let Some(cluster) = provider.pointer("/jwks/cluster").and_then(Value::as_str) else { continue };
-            if !clusters.iter().any(|known| known == cluster) {
-                let path = format!("{}.jwks.cluster", member_path("providers", name));
-                findings.add_unknown_name(configuration.lines.find(&path), &path, "cluster", cluster, &clusters);
+        for (section, place) in [("providers", "jwks.cluster"), ("address_lists", "cluster")] {
+            let declared = configuration.value.get(section).and_then(Value::as_object);
+            for (name, entry) in declared.into_iter().flatten() {
+                let pointer = format!("/{}", place.replace('.', "/"));
+                let Some(cluster) = entry.pointer(&pointer).and_then(Value::as_str) else { continue };
+                if !clusters.iter().any(|known| known == cluster) {
+                    let path = format!("{}.{place}", member_path(section, name));
+                    findings.add_unknown_name(configuration.lines.find(&path), &path, "cluster", cluster, &clusters);
+                }
             }
         }
     }

@@ -17,21 +17,31 @@ use crate::style::Style;
 enum Stage {
     Request,
     Rule,
+    Addresses,
+    Cors,
     Headers,
     LimitsByAddress,
     Credential,
     Scopes,
+    Roles,
+    PathClaims,
+    Conditions,
     LimitsByPrincipal,
     Forward,
 }
 
-const STAGES: [(Stage, &str); 8] = [
+const STAGES: [(Stage, &str); 13] = [
     (Stage::Request, "request"),
     (Stage::Rule, "rule"),
+    (Stage::Addresses, "address"),
+    (Stage::Cors, "cross-origin"),
     (Stage::Headers, "headers"),
     (Stage::LimitsByAddress, "limits before identity"),
     (Stage::Credential, "identity"),
     (Stage::Scopes, "scopes"),
+    (Stage::Roles, "roles"),
+    (Stage::PathClaims, "path and claims"),
+    (Stage::Conditions, "conditions"),
     (Stage::LimitsByPrincipal, "limits by identity"),
     (Stage::Forward, "forwarding"),
 ];
@@ -66,28 +76,41 @@ impl Report {
             let stage = stage(*reason, &detail, rule.map(|(_, rule)| rule), filter);
             found.push((stage, *reason, *verdict == "denied", detail));
         }
-        let last = found.iter().find(|(_, _, denied, _)| *denied).map(|(stage, ..)| *stage);
+        let last = match &replayed.step {
+            // A preflight goes no further.
+            Step::Answer(answer) if answer.details == "portcullis_preflight" => Some(Stage::Cors),
+            _ => found.iter().find(|(_, _, denied, _)| *denied).map(|(stage, ..)| *stage),
+        };
         let claims = token.and_then(claims);
         let checks = STAGES.iter().map(|(stage, name)| {
-            let here = found.iter().find(|(at, ..)| at == stage);
-            match here {
-                Some((_, reason, denied, detail)) => Check {
+            // Of several conditions each may have its own verdict, in monitor mode.
+            let here: Vec<_> = found.iter().filter(|(at, ..)| at == stage).collect();
+            match here.first() {
+                Some(_) => Check {
                     name,
-                    verdict: if *denied { "refused" } else { "monitored" },
-                    why: format!("{reason}: {}", if detail.is_empty() { reason.description() } else { detail }),
+                    verdict: if here.iter().any(|(_, _, denied, _)| *denied) { "refused" } else { "monitored" },
+                    why: here
+                        .iter()
+                        .map(|(_, reason, _, why)| refused(*reason, why, rule))
+                        .collect::<Vec<_>>()
+                        .join("; "),
                 },
                 None if last.is_some_and(|last| *stage > last) => {
                     Check { name, verdict: "not reached", why: String::new() }
                 }
                 None => {
-                    // Without an identity (in monitor mode) there are no scopes to look at.
-                    let unknown = *stage == Stage::Scopes && found.iter().any(|(at, ..)| *at == Stage::Credential);
+                    // Without an identity (in monitor mode) there are no scopes and claims to look at.
+                    let asks_for_identity =
+                        matches!(stage, Stage::Scopes | Stage::Roles | Stage::PathClaims | Stage::Conditions);
+                    let unknown = asks_for_identity && found.iter().any(|(at, ..)| *at == Stage::Credential);
                     let why = if unknown { String::new() } else { passed(*stage, rule, filter, claims.as_ref()) };
                     Check { name, verdict: if why.is_empty() { "not asked" } else { "passed" }, why }
                 }
             }
         });
         let waited = found.iter().any(|(_, reason, ..)| *reason == Reason::KeysUnavailable);
+        let lists = rule.into_iter().flat_map(|(_, rule)| rule_text::fetched_lists(&filter.policy, rule));
+        let lists = lists.map(|list| format!("the address list {list:?} is fetched by the gateway, and is not here"));
         let notes = replayed.missing_keys.iter().filter(|_| waited).map(|provider| {
             format!("the key set of provider {provider:?} is not here; give it with --jwks {provider}=FILE")
         });
@@ -99,7 +122,7 @@ impl Report {
             checks: checks.collect(),
             reason: found.iter().find(|(_, _, denied, _)| *denied).map_or(Reason::Ok, |(_, reason, ..)| *reason),
             step: replayed.step.clone(),
-            notes: notes.collect(),
+            notes: notes.chain(lists).collect(),
         }
     }
 
@@ -186,6 +209,12 @@ fn stage(reason: Reason, detail: &str, rule: Option<&Rule>, filter: &Configured)
     if matches!(reason, Reason::HeaderMissing | Reason::HeaderForbidden) {
         return Stage::Headers;
     }
+    match reason {
+        Reason::AddressDenied | Reason::AddressListUnavailable => return Stage::Addresses,
+        Reason::CorsOriginDenied => return Stage::Cors,
+        Reason::MethodNotAllowed => return Stage::Rule,
+        _ => {}
+    }
     if reason == Reason::RuleDenied
         || ["credentials_", "certificate_", "dpop_", "token_", "keys_", "provider_", "revocation_"]
             .iter()
@@ -200,10 +229,32 @@ fn stage(reason: Reason, detail: &str, rule: Option<&Rule>, filter: &Configured)
         });
         return if by_principal { Stage::LimitsByPrincipal } else { Stage::LimitsByAddress };
     }
+    if reason == Reason::PathClaimMismatch {
+        return Stage::PathClaims;
+    }
     match code.split('_').next() {
+        Some("role") => Stage::Roles,
+        Some("condition") => Stage::Conditions,
         Some("route") => Stage::Rule,
         Some("scope") => Stage::Scopes,
         _ => Stage::Request,
+    }
+}
+
+/// Why a check refused; a condition is shown as it is written.
+fn refused(reason: Reason, detail: &str, rule: Option<(usize, &Rule)>) -> String {
+    let text = format!("{reason}: {}", if detail.is_empty() { reason.description() } else { detail });
+    if !matches!(reason, Reason::ConditionFalse | Reason::ConditionError) {
+        return text;
+    }
+    let conditions = rule.iter().flat_map(|(_, rule)| rule.authorisation.when.iter().enumerate());
+    let mut conditions = conditions.filter(|(index, named)| {
+        let rest = detail.strip_prefix(&named.label(*index));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    });
+    match conditions.next() {
+        Some((_, named)) => format!("{text} ({})", named.condition.source()),
+        None => text,
     }
 }
 
@@ -233,6 +284,8 @@ fn passed(stage: Stage, rule: Option<(usize, &Rule)>, filter: &Configured, claim
             let parts = [list("has", &rule.headers.require), list("lacks", &rule.headers.forbid)];
             parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
         }
+        Stage::Addresses => rule_text::addresses(policy, rule),
+        Stage::Cors => rule_text::cors(rule),
         Stage::LimitsByAddress => rule_text::limits(policy, &rule.limits_by_address),
         Stage::LimitsByPrincipal => rule_text::limits(policy, &rule.limits_by_principal),
         Stage::Credential if rule.who == Who::Everybody => "everybody may pass".to_owned(),
@@ -242,6 +295,11 @@ fn passed(stage: Stage, rule: Option<(usize, &Rule)>, filter: &Configured, claim
             let has = if claim("scope").is_empty() { claim("scp") } else { claim("scope") };
             format!("needs {}; the token has {has:?}", rule_text::scopes(rule))
         }
+        Stage::Roles if rule.authorisation.roles.is_empty() => String::new(),
+        Stage::Roles => format!("needs {}", rule_text::roles(rule)),
+        Stage::PathClaims if rule.authorisation.bind.is_empty() => String::new(),
+        Stage::PathClaims => rule_text::bindings(rule),
+        Stage::Conditions => rule_text::conditions(rule),
         Stage::Forward => "see below".to_owned(),
     }
 }
@@ -260,6 +318,7 @@ fn changes(changes: &[HeaderChange]) -> Vec<String> {
     let line = |change: &HeaderChange| match change {
         HeaderChange::Remove(name) => format!("removed {name}"),
         HeaderChange::Set(name, value) => format!("set {name}: {}", String::from_utf8_lossy(value)),
+        HeaderChange::Add(name, value) => format!("added {name}: {}", String::from_utf8_lossy(value)),
     };
     changes.iter().map(line).collect()
 }

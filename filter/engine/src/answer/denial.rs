@@ -1,5 +1,7 @@
 //! A refusal, and the answer that the client gets for it.
 
+use std::borrow::Cow;
+
 use serde_json::json;
 
 use super::challenge::{self, Challenges};
@@ -80,7 +82,7 @@ pub struct Answer {
     /// HTTP status.
     pub status: u16,
     /// Header lines.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// The problem document (RFC 9457).
     pub body: String,
     /// `%RESPONSE_CODE_DETAILS%` of Envoy's access log: `portcullis_<reason>`.
@@ -91,16 +93,16 @@ impl Answer {
     /// The answer for `denial`. `realm` and `type_base` come from the configuration; `request_id` is the proxy's.
     pub fn new(denial: &Denial, realm: &str, type_base: &str, request_id: Option<&str>) -> Self {
         let reason = denial.reason;
-        let mut headers = vec![
-            ("content-type", "application/problem+json".to_owned()),
+        let mut headers: Vec<(Cow<'static, str>, String)> = vec![
+            ("content-type".into(), "application/problem+json".to_owned()),
             // A refusal is about this caller and this moment; no cache may keep it.
-            ("cache-control", "no-store".to_owned()),
+            ("cache-control".into(), "no-store".to_owned()),
         ];
-        headers.extend(challenge::lines(denial, realm).into_iter().map(|line| ("www-authenticate", line)));
+        headers.extend(challenge::lines(denial, realm).into_iter().map(|line| ("www-authenticate".into(), line)));
         if let Some(seconds) = denial.retry_after {
-            headers.push(("retry-after", seconds.to_string()));
+            headers.push(("retry-after".into(), seconds.to_string()));
         }
-        headers.extend(denial.headers.iter().cloned());
+        headers.extend(denial.headers.iter().map(|(name, value)| ((*name).into(), value.clone())));
         let mut problem = json!({
             "type": format!("{type_base}{}", reason.code()),
             "title": reason.title(),

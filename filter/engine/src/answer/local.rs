@@ -1,5 +1,6 @@
 //! Documents that the gateway itself serves: its key set, the metadata of a resource.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,10 +22,10 @@ pub struct LocalDocument {
 /// The answer to a request for a [`LocalDocument`], ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalAnswer {
-    /// HTTP status: 200, 304 or 405.
+    /// HTTP status: 200, 204, 304 or 405.
     pub status: u16,
     /// Header lines.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// The document; empty but for 200. To HEAD the proxy sends its length alone (RFC 9110, 9.3.2).
     pub body: Rc<str>,
     /// `%RESPONSE_CODE_DETAILS%` of Envoy's access log.
@@ -55,17 +56,21 @@ impl LocalDocument {
         if !matches!(method, Method::Get | Method::Head) {
             return LocalAnswer {
                 status: 405,
-                headers: vec![("allow", "GET, HEAD".to_owned()), ("cache-control", "no-store".to_owned())],
+                headers: vec![
+                    ("allow".into(), "GET, HEAD".to_owned()),
+                    ("cache-control".into(), "no-store".to_owned()),
+                ],
                 body: "".into(),
                 details: "portcullis_document_method",
             };
         }
-        let mut headers = vec![("cache-control", self.cache_control.clone()), ("etag", self.etag.clone())];
+        let mut headers =
+            vec![("cache-control".into(), self.cache_control.clone()), ("etag".into(), self.etag.clone())];
         if if_none_match.is_some_and(|tags| names(tags, &self.etag)) {
             return LocalAnswer { status: 304, headers, body: "".into(), details: "portcullis_document" };
         }
-        headers.push(("content-type", self.content_type.to_owned()));
-        headers.push(("x-content-type-options", "nosniff".to_owned()));
+        headers.push(("content-type".into(), self.content_type.to_owned()));
+        headers.push(("x-content-type-options".into(), "nosniff".to_owned()));
         LocalAnswer { status: 200, headers, body: Rc::clone(&self.body), details: "portcullis_document" }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::config::schema::Check;
+
 /// The error of RFC 6750 (section 3.1) or RFC 9449 (section 7.1) that belongs to a reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BearerError {
@@ -22,7 +24,10 @@ pub enum BearerError {
 }
 
 macro_rules! reasons {
-    ($( $(#[doc = $doc:literal])* $variant:ident = $code:literal, $status:literal, $bearer:ident, $says:literal; )*) => {
+    ($(
+        $(#[doc = $doc:literal])*
+        $variant:ident = $code:literal, $status:literal, $bearer:ident, $says:literal $(, $check:ident)?;
+    )*) => {
         /// Why a request was refused (or `Ok`, why it was not). The code is stable: dashboards and clients rely on it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
@@ -50,6 +55,14 @@ macro_rules! reasons {
             /// What the client is told. It tells nothing about the inside.
             pub const fn description(self) -> &'static str {
                 match self { $( Self::$variant => $says, )* }
+            }
+
+            /// The check that refuses for this reason, where a rule's `monitor` can name it.
+            pub const fn check(self) -> Option<Check> {
+                match self {
+                    $( $( Self::$variant => Some(Check::$check), )? )*
+                    _ => None,
+                }
             }
 
             /// What the operator should know, for the reference.
@@ -107,15 +120,27 @@ reasons! {
     /// The request target is not a path: absolute form, or `*` with another method than OPTIONS.
     TargetForm = "target_form", 400, None, "the request target is not a path";
     /// A header that the rule requires is missing.
-    HeaderMissing = "header_missing", 400, None, "a required header is missing";
+    HeaderMissing = "header_missing", 400, None, "a required header is missing", Headers;
     /// The request has a header that the rule forbids.
-    HeaderForbidden = "header_forbidden", 400, None, "a header is not allowed here";
+    HeaderForbidden = "header_forbidden", 400, None, "a header is not allowed here", Headers;
     /// No rule matches the request.
     RouteUnmatched = "route_unmatched", 404, None, "not found";
+    /// The client's address is in a list that the rule denies, or in none that it allows.
+    AddressDenied = "address_denied", 403, None, "access is denied", Addresses;
+    /// A list of addresses cannot be had, and without it nobody can tell whether the client may pass (`on_error`).
+    AddressListUnavailable = "address_list_unavailable", 503, None, "the gateway cannot tell whether this address may pass", Addresses;
+    /// A preflight comes from an origin that the rule's `cors` does not name.
+    CorsOriginDenied = "cors_origin_denied", 403, None, "this origin may not call this resource", Cors;
     /// The rule lets nobody pass (`allow: nobody`).
     RuleDenied = "rule_denied", 403, None, "access is denied";
     /// The route's metadata names a policy that the configuration does not have.
     RoutePolicyUnknown = "route_policy_unknown", 500, None, "the gateway is misconfigured";
+    /// The route names the policy, and the request carries a header that only the gateway may set: without it the proxy could
+    /// choose another route.
+    IdentityHeaderSent = "identity_header_sent", 400, None, "a header that only the gateway may set was sent";
+    /// The route that served the request names another policy than the one that it was judged by: a header that the filter
+    /// changed led there.
+    RouteChanged = "route_changed", 500, None, "the gateway is misconfigured";
     /// The request carries no credential.
     CredentialsMissing = "credentials_missing", 401, Missing, "credentials are required";
     /// The credential is not of the form that its scheme asks for.
@@ -221,7 +246,15 @@ reasons! {
     /// Too many requests wait for the introspection endpoint already.
     ProviderWaitersFull = "provider_waiters_full", 503, None, "the identity provider cannot be reached";
     /// The token lacks a scope.
-    ScopeInsufficient = "scope_insufficient", 403, InsufficientScope, "the token lacks a required scope";
+    ScopeInsufficient = "scope_insufficient", 403, InsufficientScope, "the token lacks a required scope", Scopes;
+    /// The caller lacks a role, or has one that the rule does not take.
+    RoleMissing = "role_missing", 403, None, "the caller's roles do not allow this", Roles;
+    /// A variable of the path is not the claim that it is bound to (`bind`).
+    PathClaimMismatch = "path_claim_mismatch", 403, None, "the caller may not use this path", Bind;
+    /// A condition of the rule (`when`) does not hold.
+    ConditionFalse = "condition_false", 403, None, "a condition is not met", When;
+    /// A condition of the rule (`when`) has no answer, as where the token lacks a claim that it reads.
+    ConditionError = "condition_error", 403, None, "a condition is not met", When;
     /// A limit is used up.
     LimitExceeded = "limit_exceeded", 429, None, "too many requests";
     /// A limit's table is full of busy clients (`on_overflow`).
@@ -232,10 +265,12 @@ reasons! {
     BodyTooLarge = "body_too_large", 413, None, "the body is too large";
     /// The body of a call to the gateway itself cannot be read.
     BodyMalformed = "body_malformed", 400, None, "the body is malformed";
-    /// The method means nothing to the gateway itself.
+    /// The method means nothing to the gateway itself, or rules take the path by other methods only (`defaults.unmatched_method`).
     MethodNotAllowed = "method_not_allowed", 405, None, "the method is not allowed here";
     /// The gateway cannot do what an operator's call asks for, such as one more revocation where there is no room.
     CallFailed = "call_failed", 507, None, "the gateway cannot do that now";
+    /// An operator's call could not be carried out: shared data cannot be used, or other workers won every try.
+    CallUnavailable = "call_unavailable", 503, None, "the gateway is overloaded";
     /// The gateway failed inside. It is a defect of ours: please report it.
     Internal = "internal", 500, None, "the gateway failed";
 }

@@ -44,6 +44,12 @@ impl RequestHead {
         Ok(Self { headers, method, https, host })
     }
 
+    /// The same head with another method: what a preflight announces. Its header lines stay, `:method` among them.
+    #[must_use]
+    pub fn with_method(&self, method: Method) -> Self {
+        Self { method, ..self.clone() }
+    }
+
     /// All header lines, pseudo-headers included.
     pub fn headers(&self) -> &Headers {
         &self.headers

@@ -1,6 +1,7 @@
 //! From sections to a policy: names resolved, inheritance flattened, every contradiction reported.
 
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use serde_json::Value;
 
@@ -8,17 +9,21 @@ use crate::answer::Challenges;
 use crate::config::document::member_path;
 use crate::config::protobuf_struct;
 use crate::config::schema::{
-    Allow, Config, HeadersSection, MatchSection, Mode, PolicySection, RuleSection, ScopesSection, Serve, Unmatched,
+    Allow, Config, HeadersSection, MatchSection, Mode, PolicySection, RouteMetadata, RuleSection, ScopesSection, Serve,
+    Unmatched, UnmatchedMethod,
 };
 use crate::config::{Node, Problems, Read};
 use crate::matching::{Match, RuleIndex};
 use crate::proof::Demanded;
+use crate::responses::ResponseRules;
+use crate::routes::RouteSelection;
 use crate::scopes::Scopes;
 use crate::strict_json;
 
+use super::authorisation::{self, Origin};
 use super::provider::Surroundings;
 use super::{Binding, Environment, HeaderRules, Limit, Policy, Provider, Required, Rule, Who};
-use super::{salvage, services};
+use super::{addresses, cors, responses, salvage, services};
 
 /// How deeply a configuration may nest.
 const MAX_DEPTH: usize = 32;
@@ -87,6 +92,8 @@ struct Compiler<'a> {
     limit_names: HashMap<&'a str, usize>,
     /// The URL of each resource's metadata.
     resources: HashMap<&'a str, String>,
+    /// What responses look like where a rule says nothing.
+    responses: Option<Rc<ResponseRules>>,
 }
 
 impl<'a> Compiler<'a> {
@@ -96,6 +103,7 @@ impl<'a> Compiler<'a> {
             provider_names: numbered(config.providers.keys().collect()),
             limit_names: numbered(config.limits.keys().collect()),
             resources: HashMap::new(),
+            responses: None,
             config,
             problems,
         }
@@ -146,6 +154,11 @@ impl<'a> Compiler<'a> {
             .iter()
             .map(|(name, section)| Limit::compile(name, section, Mode::Enforce, self.problems))
             .collect();
+        let address_lists = addresses::lists(config, self.problems);
+        let dress = config.defaults.responses.as_ref();
+        let responses = dress.and_then(|section| responses::compile("defaults.responses", section, self.problems));
+        self.responses = responses.clone();
+        self.check_edges();
         let flat = self.flatten_policies();
         self.limits_exist("defaults.limits", &config.defaults.limits);
         if let Some(name) = &config.defaults.policy
@@ -165,21 +178,25 @@ impl<'a> Compiler<'a> {
             let path = format!("rules[{index}]");
             matches.push(self.compile_match(&member_path(&path, "match"), &section.r#match));
             let label = self.rule_label(&path, index, section, &mut labels);
-            rules.push(self.compile_rule(&path, label, section, &flat, &limits));
+            let meets = matches.last().and_then(Option::as_ref);
+            rules.push(self.compile_rule(&path, label, section, meets, &flat, &limits));
         }
         let mut named = HashMap::new();
         for (name, section) in &flat {
             named.insert(name.clone(), rules.len());
             let path = member_path("policies", name);
             let label = format!("policy-{name}");
-            rules.push(self.compile_policy(&path, label, section, None, &limits));
+            let origin = Origin::policy(config.policies.get(name));
+            rules.push(self.compile_policy(&path, label, section, &origin, None, &limits));
         }
+        let routes = self.route_selection(&named);
         let unmatched = match (config.defaults.unmatched, &config.defaults.policy) {
             (Unmatched::Deny, _) => None,
             (Unmatched::Policy, Some(name)) => {
                 let inherited = flat.get(name).cloned();
                 rules.push(inherited.and_then(|section| {
-                    self.compile_policy("defaults.policy", "unmatched".to_owned(), &section, None, &limits)
+                    let (at, label) = ("defaults.policy", "unmatched".to_owned());
+                    self.compile_policy(at, label, &section, &Origin::policy(None), None, &limits)
                 }));
                 Some(rules.len() - 1)
             }
@@ -192,18 +209,29 @@ impl<'a> Compiler<'a> {
                 None
             }
         };
+        if unmatched.is_some() && config.defaults.unmatched_method == UnmatchedMethod::NotAllowed {
+            let hint = "leave one of the two out";
+            let problem = "means nothing where `unmatched: policy` gives every request a rule";
+            self.problems.add_with_hint("defaults.unmatched_method", problem, hint);
+        }
         let mut identity_headers = self.identity_headers(&providers);
         // A header of its own for internal tokens is the gateway's alone; `authorization` is the clients' too.
         let own_header = internal_tokens.as_ref().map(|tokens| tokens.header.replace('_', "-"));
         identity_headers.extend(own_header.filter(|header| header != "authorization"));
+        self.check_match_headers(&identity_headers);
         Some(Policy {
             mode: config.mode,
             providers: providers.into_iter().collect::<Option<_>>()?,
             limits: limits.into_iter().collect::<Option<_>>()?,
+            answers_preflights: rules.iter().flatten().any(|rule| rule.cors.is_some()),
             rules: rules.into_iter().collect::<Option<_>>()?,
             index: RuleIndex::new(matches.into_iter().collect::<Option<_>>()?),
+            routes,
             named,
             unmatched,
+            names_methods: config.defaults.unmatched_method == UnmatchedMethod::NotAllowed,
+            address_lists,
+            responses,
             key_set_sources,
             introspections,
             revokes: revocation.is_some(),
@@ -217,6 +245,65 @@ impl<'a> Compiler<'a> {
             token_cache_bytes: config.token_cache.as_usize(),
             max_wait: config.max_wait.0,
         })
+    }
+
+    /// A header that is always removed is no ground for a decision: only a client can have sent it.
+    fn check_match_headers(&mut self, identity_headers: &[String]) {
+        for (index, rule) in self.config.rules.iter().enumerate() {
+            for name in rule.r#match.headers.keys() {
+                if identity_headers.iter().any(|identity| super::same_header(identity, name.as_bytes())) {
+                    let at = member_path(&format!("rules[{index}].match.headers"), name);
+                    let hint = "match on a header that clients may send, or on the path, the host or the method";
+                    self.problems.add_with_hint(
+                        at,
+                        "only the gateway may set this header: clients choose it here",
+                        hint,
+                    );
+                }
+            }
+        }
+    }
+
+    /// Addresses, origins and responses are checked where they are written, and once, however many rules inherit them.
+    fn check_edges(&mut self) {
+        let config = self.config;
+        if let Some(everywhere) = &config.defaults.addresses {
+            addresses::check("defaults.addresses", everywhere, config, self.problems);
+        }
+        let policies = config.policies.iter().map(|(name, section)| (member_path("policies", name), section));
+        let rules = config.rules.iter().enumerate().map(|(index, rule)| (format!("rules[{index}]"), &rule.policy));
+        for (at, section) in policies.chain(rules) {
+            if let Some(section) = &section.addresses {
+                addresses::check(&member_path(&at, "addresses"), section, config, self.problems);
+            }
+            if let Some(section) = &section.cors {
+                cors::compile(&at, section, self.problems);
+            }
+            if let Some(section) = &section.responses {
+                responses::compile(&member_path(&at, "responses"), section, self.problems);
+            }
+        }
+    }
+
+    fn route_selection(&mut self, named: &HashMap<String, usize>) -> RouteSelection {
+        let section = &self.config.routes;
+        let mut names = HashMap::new();
+        for (route, policy) in &section.names {
+            match named.get(policy) {
+                Some(index) => {
+                    names.insert(route.clone(), *index);
+                }
+                None => {
+                    let at = member_path("routes.names", route);
+                    self.problems.add_unknown_name(at, "policy", policy, named.keys().map(String::as_str));
+                }
+            }
+        }
+        RouteSelection {
+            route_metadata: section.metadata.contains(&RouteMetadata::Route),
+            names,
+            virtual_host_metadata: section.metadata.contains(&RouteMetadata::VirtualHost),
+        }
     }
 
     /// Names stand in counters, logs and headers: they are plain words.
@@ -300,6 +387,7 @@ impl<'a> Compiler<'a> {
         path: &str,
         label: String,
         section: &RuleSection,
+        meets: Option<&Match>,
         flat: &BTreeMap<String, PolicySection>,
         limits: &[Option<Limit>],
     ) -> Option<Rule> {
@@ -331,8 +419,11 @@ impl<'a> Compiler<'a> {
                 "either the rule says who may pass, or everybody (or nobody) may",
             );
         }
-        let mut rule = self.compile_policy(path, label, &merged, section.allow, limits)?;
+        let origin = Origin::rule(&section.policy, meets);
+        let mut rule = self.compile_policy(path, label, &merged, &origin, section.allow, limits)?;
         rule.serve = section.serve;
+        // What the gateway itself serves is for operators, not for pages of other origins.
+        rule.cors = rule.cors.filter(|_| section.serve.is_none());
         if section.serve == Some(Serve::Revocations) {
             if config.revocation.as_ref().is_none_or(|revocation| revocation.push.is_none()) {
                 let hint = "write `revocation: {push: {}}`";
@@ -356,6 +447,7 @@ impl<'a> Compiler<'a> {
         path: &str,
         label: String,
         section: &PolicySection,
+        origin: &Origin<'_>,
         allow: Option<Allow>,
         limits: &[Option<Limit>],
     ) -> Option<Rule> {
@@ -414,6 +506,7 @@ impl<'a> Compiler<'a> {
             found
         });
         let challenges = self.challenges(who.as_ref());
+        let authorisation = authorisation::compile(path, section, origin, allow, self.problems);
         Some(Rule {
             serve: None,
             internal_audience: section.internal_token.as_ref().map(|token| token.audience.clone()),
@@ -421,8 +514,17 @@ impl<'a> Compiler<'a> {
             resource_metadata,
             label,
             mode: section.mode.unwrap_or(config.mode),
+            monitored: section.monitor.clone().unwrap_or_default(),
+            addresses: addresses::rules(section.addresses.as_ref(), config),
+            // What is wrong with these was reported where it is written.
+            cors: section.cors.as_ref().and_then(|section| cors::compile("", section, &mut Problems::default())),
+            responses: match &section.responses {
+                Some(section) => responses::compile("", section, &mut Problems::default()),
+                None => self.responses.clone(),
+            },
             who: who?,
             scopes: section.scopes.as_ref().map(scopes).unwrap_or_default(),
+            authorisation: authorisation?,
             limits_by_address,
             limits_by_principal,
             headers: headers?,
@@ -486,9 +588,11 @@ impl<'a> Compiler<'a> {
     }
 }
 
-const PLAIN_NAME: &str = "1 to 64 of the characters a-z, A-Z, 0-9, `_` and `-`";
+/// What a plain name is.
+pub const PLAIN_NAME: &str = "1 to 64 of the characters a-z, A-Z, 0-9, `_` and `-`";
 
-fn is_plain_name(name: &str) -> bool {
+/// Whether a name can stand in counters, logs and headers.
+pub fn is_plain_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
@@ -507,11 +611,18 @@ fn changeable_header(at: &str, name: &str, field: &str, problems: &mut Problems)
 fn inherit(section: &mut PolicySection, base: &PolicySection) {
     section.require = section.require.take().or_else(|| base.require.clone());
     section.scopes = section.scopes.take().or_else(|| base.scopes.clone());
+    section.roles = section.roles.take().or_else(|| base.roles.clone());
+    section.bind = section.bind.take().or_else(|| base.bind.clone());
+    section.when = section.when.take().or_else(|| base.when.clone());
     section.limits = section.limits.take().or_else(|| base.limits.clone());
     section.headers = section.headers.take().or_else(|| base.headers.clone());
     section.internal_token = section.internal_token.take().or_else(|| base.internal_token.clone());
     section.resource = section.resource.take().or_else(|| base.resource.clone());
+    section.addresses = section.addresses.take().or_else(|| base.addresses.clone());
+    section.cors = section.cors.take().or_else(|| base.cors.clone());
+    section.responses = section.responses.take().or_else(|| base.responses.clone());
     section.mode = section.mode.or(base.mode);
+    section.monitor = section.monitor.take().or_else(|| base.monitor.clone());
 }
 
 fn scopes(section: &ScopesSection) -> Scopes {

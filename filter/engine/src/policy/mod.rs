@@ -1,9 +1,13 @@
 //! The checked policy: what the configuration means, compiled once, with nothing left to validate.
 
+mod addresses;
+mod authorisation;
 mod compile;
 mod compile_match;
+mod cors;
 mod limit;
 mod provider;
+mod responses;
 mod rule;
 mod salvage;
 mod services;
@@ -14,13 +18,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::addresses::AddressList;
 use crate::answer::LocalDocument;
 use crate::config::Problems;
 use crate::config::schema::Mode;
 use crate::introspection::IntrospectionSource;
 use crate::key_sets::KeySetSource;
 use crate::matching::RuleIndex;
+use crate::responses::ResponseRules;
 use crate::revocation;
+use crate::routes::RouteSelection;
 
 pub use limit::{KeyPart, Limit, LimitKey, Overflow};
 pub use provider::{
@@ -46,10 +53,20 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// Finds the first rule that matches.
     pub index: RuleIndex,
+    /// Where the proxy's routes may name a policy.
+    pub routes: RouteSelection,
     /// Where each named policy stands in `rules`.
     pub named: HashMap<String, usize>,
     /// What applies to a request that no rule matches; `None`: 404.
     pub unmatched: Option<usize>,
+    /// Whether a request whose path rules take by other methods is told which (405).
+    pub names_methods: bool,
+    /// Whether any rule says something about CORS, so that preflights are looked at.
+    pub answers_preflights: bool,
+    /// The lists of addresses, in the order of their names.
+    pub address_lists: Vec<AddressList>,
+    /// What responses look like where no rule applies.
+    pub responses: Option<Rc<ResponseRules>>,
     /// Remote key sets, in the order in which providers refer to them.
     pub key_set_sources: Vec<KeySetSource>,
     /// Introspection endpoints.
@@ -121,6 +138,19 @@ impl Policy {
     /// The name of the rule at `index`, for counters.
     pub fn rule_label(&self, index: u16) -> Option<&str> {
         self.rules.get(usize::from(index)).map(|rule| rule.label.as_str())
+    }
+
+    /// What responses look like under the rule at `index`; where there is none, what holds by default.
+    pub fn responses_of(&self, index: u16) -> Option<&Rc<ResponseRules>> {
+        match self.rules.get(usize::from(index)) {
+            Some(rule) => rule.responses.as_ref(),
+            None => self.responses.as_ref(),
+        }
+    }
+
+    /// The name of the address list at `index`, for counters.
+    pub fn address_list_label(&self, index: u16) -> Option<&str> {
+        self.address_lists.get(usize::from(index)).map(|list| list.name.as_str())
     }
 
     /// The name of the limit at `index`, for counters.

@@ -1,7 +1,13 @@
 //! A compiled rule.
 
+use std::rc::Rc;
+
+use crate::addresses::AddressRules;
 use crate::answer::Challenges;
-use crate::config::schema::{Mode, Serve};
+use crate::authorisation::Authorisation;
+use crate::config::schema::{Check, Mode, Serve};
+use crate::cors::Cors;
+use crate::responses::ResponseRules;
 use crate::scopes::Scopes;
 
 /// What applies to a request: who may pass, with which scopes, how often, with which headers.
@@ -11,10 +17,20 @@ pub struct Rule {
     pub label: String,
     /// Whether refusals of this rule are carried out.
     pub mode: Mode,
+    /// Checks whose refusals are only recorded.
+    pub monitored: Vec<Check>,
+    /// Which addresses may call.
+    pub addresses: AddressRules,
+    /// Which pages of other origins may call.
+    pub cors: Option<Cors>,
+    /// What responses look like.
+    pub responses: Option<Rc<ResponseRules>>,
     /// Who may pass.
     pub who: Who,
     /// The scopes that the token must have.
     pub scopes: Scopes,
+    /// What is asked of the caller beyond scopes.
+    pub authorisation: Authorisation,
     /// Limits that need no principal, by index; charged before credentials are read.
     pub limits_by_address: Vec<usize>,
     /// Limits that need the principal, by index.

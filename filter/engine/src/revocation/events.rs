@@ -2,7 +2,8 @@
 
 use super::entry::What;
 use super::pushed::PushError;
-use crate::key_sets::{EventKind, FetchError};
+use crate::key_sets::EventKind;
+use crate::shared_list::Words;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,36 +57,13 @@ impl Event {
 impl std::fmt::Display for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::List(EventKind::FetchFailed { error, failures, retry_in }) => write!(
-                f,
-                "the list cannot be fetched: {} (failure {failures} in a row, next try in {} s)",
-                Cause(error),
-                retry_in.as_secs()
-            ),
-            Self::List(EventKind::LoadFailed { error }) => {
-                write!(f, "the shared list cannot be used: {}", Cause(error))
-            }
-            Self::List(EventKind::StaleServed) => f.write_str("the list is past its time and still used"),
-            Self::List(EventKind::Expired) => f.write_str("the list is too old and no longer used"),
-            Self::List(kind) => f.write_str(kind.name()),
+            Self::List(kind) => Words(kind).fmt(f),
             Self::ListLoaded { entries } => write!(f, "uses a new list of {entries} entries"),
             Self::Pushed(what) => write!(f, "a {} was revoked by push", what.name()),
             Self::Lifted(what) => write!(f, "a pushed revocation of a {} was lifted", what.name()),
             Self::PushRefused(error) => write!(f, "a push was refused: {error}"),
             Self::PushesLoaded { entries } => write!(f, "uses {entries} pushed entries"),
             Self::PushesUnavailable(error) => write!(f, "what was pushed cannot be read: {error}"),
-        }
-    }
-}
-
-/// A list is no key set, so the parser's reason speaks for itself.
-struct Cause<'e>(&'e FetchError);
-
-impl std::fmt::Display for Cause<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            FetchError::KeySet(reason) => f.write_str(reason),
-            error => error.fmt(f),
         }
     }
 }

@@ -37,8 +37,9 @@ mod simulation;
 mod table;
 mod worker;
 
+pub use crate::shared_list::OnError;
 pub use entry::{Entry, EntryError, Member, Problem, Target, What};
 pub use events::Event;
 pub use pushed::{Consistency, PushError, PushOptions};
 pub use reader::MAX_NAME_BYTES;
-pub use worker::{Actions, By, ListOptions, OnError, Options, PUSH_TICK, Refusal, Revocations, Revoked, Seeds, Size};
+pub use worker::{Actions, By, ListOptions, Options, PUSH_TICK, Refusal, Revocations, Revoked, Seeds, Size};

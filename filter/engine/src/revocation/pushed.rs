@@ -68,17 +68,6 @@ pub enum PushError {
 }
 
 impl PushError {
-    /// The status for the operator.
-    pub const fn status(self) -> u16 {
-        match self {
-            Self::Disabled => 404,
-            Self::AlreadyOver => 400,
-            Self::Full => 507,
-            Self::Contended | Self::StoreUnavailable => 503,
-            Self::Unreadable => 500,
-        }
-    }
-
     /// The stable name for counters and answers.
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,6 +1,5 @@
 //! The revocations of one worker: events of the shell in, requests to send and verdicts out.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -12,10 +11,11 @@ use super::pushed::{Consistency, Look, PushError, PushOptions, Pushed};
 use super::table::HashKey;
 use crate::claims::Claims;
 use crate::key_sets::{
-    self, DocumentKind, EventKind, Fetch, FetchId, FetchOutcome, KeySetSource, KeySets, Location, Lookup, RequestId,
-    Resume, SourceError, TooManyWaiting, WaitFor, WaitLimits,
+    self, DocumentKind, EventKind, Fetch, FetchId, FetchOutcome, RequestId, Resume, SourceError, TooManyWaiting,
+    WaitFor, WaitLimits,
 };
 use crate::ports::SharedStore;
+use crate::shared_list::{Held, OnError, SharedList, Source};
 use crate::time::UnixNanos;
 
 /// The longest time between two ticks where pushes take effect by tick.
@@ -27,15 +27,6 @@ const FETCH_IDS_AFTER: u64 = 1 << 63;
 const NAME: &str = "revocation";
 /// The tick where nothing is to be done.
 const IDLE_TICK: Duration = Duration::from_secs(1);
-
-/// What happens while there is no list that is young enough.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnError {
-    /// The last list holds, however old; without any, nothing is revoked but by push.
-    Keep,
-    /// Tokens are refused with 503.
-    Deny,
-}
 
 /// The pulled list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,20 +83,12 @@ pub struct Seeds {
 /// The revocations of one worker.
 #[derive(Debug)]
 pub struct Revocations {
-    pulled: Option<Pulled>,
+    pulled: Option<SharedList<List>>,
     pushed: Option<Pushed>,
     generation: u64,
     /// What was last reported about pushes that cannot be read: once is enough.
     push_trouble: Option<PushError>,
     events: Vec<Event>,
-}
-
-#[derive(Debug)]
-struct Pulled {
-    lists: KeySets<List>,
-    on_error: OnError,
-    /// The generation that is in use.
-    generation: u64,
 }
 
 /// What the shell is to do.
@@ -159,7 +142,7 @@ impl Revocations {
     pub fn new(options: Options, seeds: Seeds) -> Result<Self, SourceError> {
         let key = HashKey(seeds.hash_key);
         let wait = options.wait;
-        let pulled = options.list.map(|list| Pulled::new(list, wait, seeds)).transpose()?;
+        let pulled = options.list.map(|list| pulled(list, wait, seeds)).transpose()?;
         let pushed = options.push.map(|push| Pushed::new(push, key));
         Ok(Self { pulled, pushed, generation: 0, push_trouble: None, events: Vec::new() })
     }
@@ -217,13 +200,11 @@ impl Revocations {
             return Err(revoked(By::Push)(what));
         }
         let Some(pulled) = &self.pulled else { return Ok(()) };
-        match (pulled.lists.lookup(NAME, now), pulled.on_error) {
-            (Lookup::Ready { keys, .. }, _) => {
-                keys.check(claims, issued_at, now).map(revoked(By::List)).map_or(Ok(()), Err)
-            }
-            (_, OnError::Keep) => Ok(()),
-            (Lookup::Wait(wait_for), OnError::Deny) => Err(Refusal::Wait(wait_for)),
-            (Lookup::Unavailable { retry_after }, OnError::Deny) => Err(Refusal::Unavailable { retry_after }),
+        match pulled.held(now) {
+            Held::Ready(list) => list.check(claims, issued_at, now).map(revoked(By::List)).map_or(Ok(()), Err),
+            Held::Nothing => Ok(()),
+            Held::Wait(wait_for) => Err(Refusal::Wait(wait_for)),
+            Held::Unavailable { retry_after } => Err(Refusal::Unavailable { retry_after }),
         }
     }
 
@@ -233,7 +214,7 @@ impl Revocations {
     /// [`TooManyWaiting`]: 503.
     pub fn wait(&mut self, request: RequestId, wait_for: WaitFor, now: UnixNanos) -> Result<(), TooManyWaiting> {
         match &mut self.pulled {
-            Some(pulled) => pulled.lists.wait(NAME, request, wait_for, now),
+            Some(pulled) => pulled.wait(request, wait_for, now),
             None => Err(TooManyWaiting { retry_after: IDLE_TICK }),
         }
     }
@@ -241,7 +222,7 @@ impl Revocations {
     /// The client of a waiting request has gone.
     pub fn forget(&mut self, request: RequestId) {
         if let Some(pulled) = &mut self.pulled {
-            pulled.lists.forget(request);
+            pulled.forget(request);
         }
     }
 
@@ -249,7 +230,7 @@ impl Revocations {
     pub fn next_tick(&self, now: UnixNanos) -> Duration {
         let by_tick = |pushed: &Pushed| pushed.options().consistency == Consistency::Tick;
         let for_pushes = if self.pushed.as_ref().is_some_and(by_tick) { PUSH_TICK } else { IDLE_TICK };
-        self.pulled.as_ref().map_or(IDLE_TICK, |pulled| pulled.lists.next_tick(now)).min(for_pushes)
+        self.pulled.as_ref().map_or(IDLE_TICK, |pulled| pulled.next_tick(now)).min(for_pushes)
     }
 
     /// An operator revokes something. Once this returns, it is in effect here, and as [`Consistency`] says elsewhere. An
@@ -288,9 +269,9 @@ impl Revocations {
 
     /// How many entries this worker's list has, and what was pushed; and the bytes that the list takes.
     pub fn size(&self, now: UnixNanos) -> Size {
-        let list = self.pulled.as_ref().and_then(|pulled| match pulled.lists.lookup(NAME, now) {
-            Lookup::Ready { keys, .. } => Some(keys),
-            Lookup::Wait(_) | Lookup::Unavailable { .. } => None,
+        let list = self.pulled.as_ref().and_then(|pulled| match pulled.held(now) {
+            Held::Ready(list) => Some(list),
+            Held::Nothing | Held::Wait(_) | Held::Unavailable { .. } => None,
         });
         Size {
             listed: list.as_ref().map_or(0, |list| list.len()),
@@ -339,10 +320,10 @@ impl Revocations {
         result
     }
 
-    fn with_lists(&mut self, now: UnixNanos, act: impl FnOnce(&mut KeySets<List>) -> key_sets::Actions) -> Actions {
+    fn with_lists(&mut self, now: UnixNanos, act: impl FnOnce(&mut SharedList<List>) -> key_sets::Actions) -> Actions {
         let (mut fetches, mut resume) = (Vec::new(), Vec::new());
         if let Some(pulled) = &mut self.pulled {
-            let actions = act(&mut pulled.lists);
+            let actions = act(pulled);
             (fetches, resume) = (actions.fetches, actions.resume);
             let has_expired = actions.events.iter().any(|event| event.kind == EventKind::Expired);
             let is_loaded = |event: &key_sets::Event| matches!(event.kind, EventKind::Loaded { .. });
@@ -371,39 +352,13 @@ pub struct Size {
     pub pushed: usize,
 }
 
-impl Pulled {
-    fn new(options: ListOptions, wait: WaitLimits, seeds: Seeds) -> Result<Self, SourceError> {
-        let ListOptions { cluster, authority, path, every, timeout, on_error, max_age, max_bytes, max_entries } =
-            options;
-        let kind = DocumentKind {
-            store_prefix: "portcullis/revocation/list/v1/",
-            max_bytes,
-            fetch_ids_after: FETCH_IDS_AFTER,
-        };
-        let source = KeySetSource {
-            provider: NAME.into(),
-            cluster,
-            location: Location::Jwks { authority, path },
-            refresh: every,
-            keep_stale: if on_error == OnError::Keep { Duration::MAX } else { max_age },
-            // Nobody asks for a refetch.
-            unknown_kid_cooldown: Duration::ZERO,
-            timeout,
-        };
-        let key = HashKey(seeds.hash_key);
-        let parse = move |json: &[u8]| List::parse(json, max_entries, key).map_err(|error| error.to_string());
-        let lists = KeySets::of_kind(kind, vec![source], parse, seeds.worker_id, seeds.spread, wait)?;
-        Ok(Self { lists, on_error, generation: 0 })
-    }
-
-    /// The list, if another one is in use than at the last call.
-    fn changed(&mut self, now: UnixNanos) -> Option<Rc<List>> {
-        match self.lists.lookup(NAME, now) {
-            Lookup::Ready { keys, generation } if generation != self.generation => {
-                self.generation = generation;
-                Some(keys)
-            }
-            _ => None,
-        }
-    }
+/// The pulled list that `options` speak of.
+fn pulled(options: ListOptions, wait: WaitLimits, seeds: Seeds) -> Result<SharedList<List>, SourceError> {
+    let ListOptions { cluster, authority, path, every, timeout, on_error, max_age, max_bytes, max_entries } = options;
+    let kind =
+        DocumentKind { store_prefix: "portcullis/revocation/list/v1/", max_bytes, fetch_ids_after: FETCH_IDS_AFTER };
+    let source = Source { name: NAME.to_owned(), cluster, authority, path, every, timeout, on_error, max_age };
+    let key = HashKey(seeds.hash_key);
+    let parse = move |json: &[u8]| List::parse(json, max_entries, key).map_err(|error| error.to_string());
+    SharedList::new(kind, source, parse, seeds.worker_id, seeds.spread, wait)
 }

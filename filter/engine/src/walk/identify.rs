@@ -68,6 +68,7 @@ impl<'a> Walk<'a> {
             }
             Err(Refusal::LetIn(denial)) => {
                 self.let_in = true;
+                self.excused = true;
                 return self.tolerate(Mode::Monitor, denial);
             }
         };

@@ -1,5 +1,8 @@
 //! The walk of one request through the checks, cheap ones first.
 
+mod addresses;
+mod authorise;
+mod cors;
 mod identify;
 
 use std::borrow::Cow;
@@ -22,12 +25,16 @@ use crate::limiter::Subject;
 use crate::policy::{Policy, Rule, Who};
 use crate::ports::Ports;
 use crate::principal::Principal;
+use crate::responses::Dress;
 use crate::revocation;
+use crate::routes::{JudgedRoute, Selected};
 use crate::time::UnixNanos;
 
 /// What a request has behind it when it is judged again.
 #[derive(Debug, Default)]
 pub struct Progress {
+    /// The client's address is checked already.
+    pub checked_address: bool,
     /// The rules about request headers are checked already.
     pub checked_headers: bool,
     /// The limits by address are charged already.
@@ -83,6 +90,10 @@ pub struct Walk<'a> {
     others: Vec<Principal>,
     /// The caller was let in without an identity, by monitor mode or `on_error: allow`; that is recorded.
     let_in: bool,
+    /// ... by `on_error: allow`, which excuses from scopes and roles alone.
+    excused: bool,
+    /// What the route said about the policy.
+    selected: Selected,
     /// The client's address, asked for once.
     address: Cell<Option<Option<IpAddr>>>,
     passage: Passage,
@@ -113,6 +124,8 @@ impl<'a> Walk<'a> {
             principal: None,
             others: Vec::new(),
             let_in: false,
+            excused: false,
+            selected: Selected::Nothing,
             address: Cell::new(None),
             passage: Passage::default(),
         }
@@ -140,10 +153,19 @@ impl<'a> Walk<'a> {
         if let Some((_, document)) = self.policy.documents.iter().find(|(at, _)| *at == path.as_str()) {
             let if_none_match = head.headers().get_all("if-none-match").next();
             self.engine.counters.add(CounterId::Decision(NO_RULE, Reason::Ok, Verdict::Allowed));
-            return Err(Stop::Answered(document.answer(head.method(), if_none_match)));
+            let mut answer = document.answer(head.method(), if_none_match);
+            self.put_dress_on(&mut answer.headers);
+            return Err(Stop::Answered(answer));
         }
         self.path = Some(path.as_str().to_owned());
-        let Some(rule) = self.find_rule(&path)? else { return Ok(self.passage) };
+        self.answer_preflight(&path)?;
+        let Some(rule) = self.find_rule(&path)? else {
+            self.passage.dress = self.dress();
+            return Ok(self.passage);
+        };
+        if !std::mem::replace(&mut self.progress.checked_address, true) {
+            self.check_address(rule)?;
+        }
         if !std::mem::replace(&mut self.progress.checked_headers, true) {
             self.check_headers(rule)?;
         }
@@ -151,12 +173,21 @@ impl<'a> Walk<'a> {
         self.identify(rule, &path)?;
         self.check_revocation(rule)?;
         self.check_scopes(rule)?;
+        if !rule.authorisation.is_empty() {
+            self.authorise(rule, &path)?;
+        }
         self.charge(rule, &rule.limits_by_principal)?;
         if rule.serve.is_some() {
             let caller = self.principal.as_ref().and_then(Principal::subject).unwrap_or_default().to_owned();
             return Err(Stop::Serve { rule: self.rule, caller });
         }
         self.forward(rule)?;
+        self.tell_browser(rule);
+        self.passage.dress = self.dress();
+        if !self.passage.request.is_empty() && self.policy.routes.is_in_use() {
+            let request_id = plain_text(self.head.headers(), "x-request-id").map(str::to_owned);
+            self.passage.judged = Some(JudgedRoute { rule: self.rule, request_id, selected: self.selected });
+        }
         self.engine.counters.add(CounterId::Decision(self.rule, Reason::Ok, Verdict::Allowed));
         Ok(self.passage)
     }
@@ -176,15 +207,14 @@ impl<'a> Walk<'a> {
     /// The rule that applies: the policy that the route names, else the first rule that matches.
     fn find_rule(&mut self, path: &RequestPath<'_>) -> Result<Option<&'a Rule>, Stop> {
         let policy = self.policy;
-        let index = match self.ports.attributes.route_policy() {
-            Some(name) => match std::str::from_utf8(&name).ok().and_then(|name| policy.named.get(name)) {
-                Some(index) => Some(*index),
-                None => {
-                    let detail = format!("the route names the policy {:?}", String::from_utf8_lossy(&name));
-                    return self.tolerate(policy.mode, Denial::new(Reason::RoutePolicyUnknown, detail)).map(|()| None);
-                }
-            },
-            None => match policy.index.find(self.head, path) {
+        let selected = policy.routes.select(&policy.named, self.ports.attributes);
+        let index = match &selected {
+            Selected::Rule(index) => Some(*index),
+            Selected::Unknown { by, name } => {
+                let detail = format!("the {by} names the policy {name:?}");
+                return self.tolerate(policy.mode, Denial::new(Reason::RoutePolicyUnknown, detail)).map(|()| None);
+            }
+            Selected::Nothing => match policy.index.find(self.head, path) {
                 Ok(found) => found.map(|found| found.index).or(policy.unmatched),
                 Err(repeated) => {
                     let denial = Denial::new(repeated.reason(), repeated.to_string());
@@ -195,10 +225,43 @@ impl<'a> Walk<'a> {
         match index.and_then(|index| Some((index, policy.rules.get(index)?))) {
             Some((index, rule)) => {
                 self.rule = u16::try_from(index).unwrap_or(NO_RULE);
+                self.check_route_headers(rule, &selected)?;
+                self.selected = selected;
                 Ok(Some(rule))
             }
-            None => self.tolerate(policy.mode, Denial::new(Reason::RouteUnmatched, "")).map(|()| None),
+            None => self.tolerate(policy.mode, self.unmatched(path)).map(|()| None),
         }
+    }
+
+    /// Where the route named the policy, it must not have been chosen by a header that is now removed: the proxy would
+    /// choose again, and another route would serve what this one's policy has judged.
+    fn check_route_headers(&mut self, rule: &Rule, selected: &Selected) -> Result<(), Stop> {
+        let removed = self.passage.request.iter().find_map(|change| match change {
+            HeaderChange::Remove(name) => Some(name),
+            HeaderChange::Set(..) | HeaderChange::Add(..) => None,
+        });
+        match removed {
+            Some(name) if *selected != Selected::Nothing => {
+                let denial = Denial::new(Reason::IdentityHeaderSent, format!("header {name:?}"));
+                self.tolerate(rule.mode, denial)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// No rule takes the request; where the operator wants it, the client is told which methods rules take there.
+    fn unmatched(&self, path: &RequestPath<'_>) -> Denial {
+        let methods = match self.policy.names_methods {
+            true => self.policy.index.find_path_ignoring_method(self.head, path),
+            false => Vec::new(),
+        };
+        if methods.is_empty() {
+            return Denial::new(Reason::RouteUnmatched, "");
+        }
+        let mut denial = Denial::new(Reason::MethodNotAllowed, "rules take this path by other methods");
+        let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+        denial.headers.push(("allow", names.join(", ")));
+        denial
     }
 
     fn check_headers(&mut self, rule: &Rule) -> Result<(), Stop> {
@@ -300,7 +363,11 @@ impl<'a> Walk<'a> {
 
     fn check_scopes(&mut self, rule: &Rule) -> Result<(), Stop> {
         let checked = match (&self.principal, &rule.who) {
-            (Some(principal), _) => rule.scopes.check(principal.claims()),
+            (Some(_), _) if rule.scopes.is_empty() => Ok(()),
+            (Some(principal), _) => match self.policy.providers.get(usize::from(principal.provider)) {
+                Some(provider) => rule.scopes.check(principal.claims(), &provider.scopes),
+                None => Err(Denial::new(Reason::Internal, "the identity has no provider")),
+            },
             // Nobody has no scopes. Whoever was let in without an identity, by monitor mode or by a written `on_error:
             // allow`, was recorded already.
             (None, Who::VouchedFor(required)) if required.optional && !rule.scopes.is_empty() && !self.let_in => {
@@ -343,7 +410,9 @@ impl<'a> Walk<'a> {
         };
         let token = match &mut self.engine.minter {
             Some(minter) => {
-                let ends = principal.expires_at(self.policy);
+                // Where several credentials were asked for, the service must not take the word of one that has ended.
+                let credentials = std::iter::once(principal).chain(&self.others);
+                let ends = credentials.filter_map(|credential| credential.expires_at(self.policy)).min();
                 minter.token(principal.claims(), principal.credential, audience, ends, self.now)
             }
             None => return Ok(()),
@@ -365,6 +434,18 @@ impl<'a> Walk<'a> {
         denial
     }
 
+    /// What the response is to look like, where anything is said about it.
+    fn dress(&self) -> Option<Dress> {
+        let rules = Rc::clone(self.policy.responses_of(self.rule)?);
+        Some(Dress { rules, is_https: self.head.is_https(), is_identified: self.principal.is_some() })
+    }
+
+    fn put_dress_on(&self, lines: &mut Vec<(Cow<'static, str>, String)>) {
+        if let Some(dress) = self.dress() {
+            dress.put_on(lines);
+        }
+    }
+
     fn mode(&self, mode: Mode) -> Mode {
         if self.policy.mode == Mode::Monitor { Mode::Monitor } else { mode }
     }
@@ -377,9 +458,16 @@ impl<'a> Walk<'a> {
         serves && !is_of_limit
     }
 
+    /// Whether the rule only watches the check that refuses for this reason (`monitor`).
+    fn only_watches(&self, reason: Reason) -> bool {
+        let rule = self.policy.rules.get(usize::from(self.rule));
+        reason.check().is_some_and(|check| rule.is_some_and(|rule| rule.monitored.contains(&check)))
+    }
+
     /// Carries out a refusal, or only records it in monitor mode.
     fn tolerate(&mut self, mode: Mode, denial: Denial) -> Result<(), Stop> {
-        let verdict = match self.mode(mode) {
+        let mode = if self.only_watches(denial.reason) { Mode::Monitor } else { self.mode(mode) };
+        let verdict = match mode {
             Mode::Monitor if !self.guards_own_calls(denial.reason) => Verdict::Monitored,
             _ => Verdict::Denied,
         };
@@ -387,7 +475,9 @@ impl<'a> Walk<'a> {
         match verdict {
             Verdict::Denied => {
                 let request_id = plain_text(self.head.headers(), "x-request-id");
-                let answer = Answer::new(&denial, &self.policy.realm, &self.policy.type_base, request_id);
+                let mut answer = Answer::new(&denial, &self.policy.realm, &self.policy.type_base, request_id);
+                self.let_browser_read(&denial, &mut answer);
+                self.put_dress_on(&mut answer.headers);
                 Err(Stop::Denied(answer))
             }
             _ => Ok(()),

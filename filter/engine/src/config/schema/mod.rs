@@ -1,5 +1,7 @@
 //! Every section of the configuration as the operator writes it. `policy` compiles them.
 
+mod authorisation;
+mod edge;
 mod limits;
 mod policies;
 mod providers;
@@ -9,6 +11,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+pub use self::authorisation::*;
+pub use self::edge::*;
 pub use self::limits::*;
 pub use self::policies::*;
 pub use self::providers::*;
@@ -34,6 +38,16 @@ words! {
         Deny = "deny",
         /// `defaults.policy` applies to it.
         Policy = "policy",
+    }
+}
+
+words! {
+    /// What happens to a request whose path rules take by other methods only.
+    pub enum UnmatchedMethod {
+        /// It is answered with 404, as if there were nothing.
+        NotFound = "not_found",
+        /// It is answered with 405, and `Allow` names the methods.
+        NotAllowed = "not_allowed",
     }
 }
 
@@ -64,6 +78,10 @@ section! {
         defaults: DefaultsSection = {},
         /// The rules; the first that matches a request applies.
         rules: Vec<RuleSection>,
+        /// How Envoy's own routes name the policy of a request, before any rule is asked.
+        routes: RoutesSection = {},
+        /// Lists of addresses that rules can allow or deny, by name.
+        address_lists: BTreeMap<String, AddressListSection>,
         /// Tokens that are worth nothing before their time.
         revocation: Option<RevocationSection>,
         /// The gateway's own short-lived tokens for services.
@@ -90,8 +108,34 @@ section! {
         policy: Option<String>,
         /// What happens to a request that no rule matches.
         unmatched: Unmatched = "deny",
+        /// What happens to a request whose path rules take by other methods only.
+        unmatched_method: UnmatchedMethod = "not_found",
         /// Limits that apply to every request, beside those of its rule.
         limits: Vec<String>,
+        /// `deny` applies to every rule, beside its own; `allow` to every rule that has none of its own.
+        addresses: Option<AddressesSection>,
+        /// What responses look like where a rule says nothing, and where no rule applies.
+        responses: Option<ResponsesSection>,
+    }
+}
+
+section! {
+    /// How Envoy's own routes name the policy of a request. The route's metadata beat its name, that beats the metadata of its virtual host, and those beat the rules.
+    pub struct RoutesSection {
+        /// Whose metadata are read, each for about 0.3 us per request: `filter_metadata: {portcullis: {policy: NAME}}`.
+        metadata: Vec<RouteMetadata> = ["route"],
+        /// Policies of routes by the route's `name`.
+        names: BTreeMap<String, String>,
+    }
+}
+
+words! {
+    /// Whose metadata may name a policy.
+    pub enum RouteMetadata {
+        /// The route's.
+        Route = "route",
+        /// The virtual host's.
+        VirtualHost = "virtual_host",
     }
 }
 

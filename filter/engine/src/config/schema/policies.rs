@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::Mode;
+use super::{AddressesSection, Check, ConditionSection, CorsSection, Mode, ResponsesSection, RolesSection};
 use crate::config::document::{Node, Problems};
 use crate::config::section::{Definitions, OneOrMany, Read};
 use crate::{section, words};
@@ -18,6 +18,12 @@ section! {
         require: Option<RequireSection>,
         /// Scopes that the token must have: 403 without.
         scopes: Option<ScopesSection>,
+        /// Roles that the caller must have: 403 without.
+        roles: Option<RolesSection>,
+        /// Path variables that must equal claims: `{id: sub}` keeps `/users/{id}` for its user. 403 otherwise.
+        bind: Option<BTreeMap<String, String>>,
+        /// Conditions that must all hold, in CEL: `jwt.tenant == path.tenant`. One, or a list. 403 where one does not hold, or has no answer.
+        when: Option<OneOrMany<ConditionSection>>,
         /// Limits that apply, by name.
         limits: Option<Vec<String>>,
         /// Rules about request headers.
@@ -26,8 +32,16 @@ section! {
         internal_token: Option<InternalTokenUse>,
         /// The protected resource that challenges point to (RFC 9728).
         resource: Option<String>,
+        /// Which addresses may call, and which may not.
+        addresses: Option<AddressesSection>,
+        /// Which web pages of other origins may call (CORS).
+        cors: Option<CorsSection>,
+        /// What responses look like.
+        responses: Option<ResponsesSection>,
         /// `monitor` counts and logs what this policy would refuse.
         mode: Option<Mode>,
+        /// Single checks that are only monitored: what they would refuse is counted and logged, and goes on.
+        monitor: Option<Vec<Check>>,
     }
 }
 

@@ -52,6 +52,12 @@ section! {
         token_types: Vec<String> = ["JWT", "at+jwt"],
         /// Tokens: rules about claims.
         claims: ClaimsSection = {},
+        /// Tokens: the claim that holds the scopes, as a list or as words with spaces between; `scope`, else `scp`, unless said otherwise. A path as in `forward.headers`.
+        scope_claim: Option<String>,
+        /// Tokens: what rules write before each scope of this provider, as Spring's `SCOPE_`: a token's `read` is then the rules' `SCOPE_read`.
+        scope_prefix: Option<String>,
+        /// The claims that hold the roles, taken together: names, or paths such as `realm_access.roles`.
+        roles_from: OneOrMany<String> = "roles",
         /// JSON Web Tokens: a set of claim rules that a standard names.
         profile: Option<Profile>,
         /// Tokens: where a request may carry one; `authorization: Bearer` unless said otherwise.
@@ -65,6 +71,9 @@ section! {
     }
 }
 
+/// Algorithms that DPoP proofs are signed with, unless a provider says otherwise.
+pub const DPOP_ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "RS256", "PS256"];
+
 section! {
     /// What ties a token to the one that it was issued to (RFC 8705, RFC 9449). Without this section, a token that is bound (`cnf`) is checked, and any other passes.
     pub struct BindingSection {
@@ -72,8 +81,8 @@ section! {
         mtls: Demand = "when_present",
         /// Binding to a DPoP key (`cnf.jkt`). A bound token never passes as a bearer token.
         dpop: Demand = "when_present",
-        /// Algorithms that a DPoP proof may be signed with. Without this section every algorithm with a public key is taken.
-        dpop_algorithms: Vec<String> = ["ES256", "EdDSA", "RS256", "PS256"],
+        /// Algorithms that a DPoP proof may be signed with.
+        dpop_algorithms: Vec<String> = DPOP_ALGORITHMS,
         /// How long after its `iat` a proof is taken.
         dpop_max_age: Span = "60s",
         /// How far the clocks of client and gateway may be apart.
@@ -210,6 +219,8 @@ section! {
         allow: Vec<String>,
         /// Scopes of every accepted certificate.
         scopes: Vec<String>,
+        /// Further claims of every accepted certificate, such as `roles`.
+        attributes: BTreeMap<String, Value>,
     }
 }
 

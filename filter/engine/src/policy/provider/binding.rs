@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::schema::{BindingSection, Demand};
+use crate::config::schema::{BindingSection, DPOP_ALGORITHMS, Demand};
 use crate::config::{Problems, document::member_path};
 use crate::jwt::{Algorithm, AlgorithmSet, KeyType};
 use crate::proof::{BindingPolicy, DEFAULT_LEEWAY, DEFAULT_MAX_AGE, Demanded};
@@ -36,7 +36,7 @@ impl Binding {
         let Some(section) = section else {
             return Self {
                 policy: BindingPolicy { mtls: Demanded::WhenPresent, dpop: Demanded::WhenPresent },
-                algorithms: asymmetric().collect(),
+                algorithms: asymmetric().filter(|known| DPOP_ALGORITHMS.contains(&known.name())).collect(),
                 max_age: DEFAULT_MAX_AGE,
                 leeway: DEFAULT_LEEWAY,
                 nonce: false,

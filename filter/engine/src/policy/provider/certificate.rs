@@ -1,5 +1,7 @@
 //! Client certificates as identities. Envoy verifies them; a certificate that it did not verify counts as none.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use crate::answer::{Denial, Reason};
@@ -9,11 +11,12 @@ use crate::config::{Problems, document::member_path};
 use crate::ports::{Attributes, CertificateField};
 
 /// Which client certificates a provider vouches for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct CertificateRule {
     name: CertificateName,
     allow: Vec<String>,
     scopes: Vec<String>,
+    attributes: BTreeMap<String, Value>,
 }
 
 /// The identity in a client certificate that Envoy has verified and the configuration allows.
@@ -52,7 +55,7 @@ impl CertificateRule {
         if !self.allow.iter().any(|pattern| allows(pattern, &name)) {
             return Err(refused(format!("the name {name:?} is not allowed")));
         }
-        let mut members = Map::new();
+        let mut members: Map<String, Value> = self.attributes.clone().into_iter().collect();
         members.insert("scope".to_owned(), Value::from(self.scopes.clone()));
         members.insert("sub".to_owned(), Value::String(name));
         Ok(Some(VerifiedCertificate { claims: Claims::new(members) }))
@@ -77,7 +80,12 @@ pub fn compile(path: &str, section: &CertificateSection, problems: &mut Problems
         );
         return None;
     }
-    Some(CertificateRule { name: section.identity, allow: section.allow.clone(), scopes: section.scopes.clone() })
+    Some(CertificateRule {
+        name: section.identity,
+        allow: section.allow.clone(),
+        scopes: section.scopes.clone(),
+        attributes: section.attributes.clone(),
+    })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::config::{Problems, document::member_path};
 use crate::credentials::TokenSource;
 use crate::introspection::IntrospectionSource;
 use crate::key_sets::KeySetSource;
+use crate::scopes::ScopeSource;
 
 use super::Environment;
 use super::compile::header_name;
@@ -35,6 +36,10 @@ pub struct Provider {
     pub strip: bool,
     /// Headers set from claims: name and claim path.
     pub headers: Vec<(String, String)>,
+    /// Where its scopes stand.
+    pub scopes: ScopeSource,
+    /// The claims that hold roles.
+    pub roles_from: Vec<String>,
     /// The longest accepted credential, in bytes.
     pub max_credential_bytes: usize,
 }
@@ -120,6 +125,11 @@ impl Provider {
             sources,
             strip: section.forward.token == ForwardToken::Strip,
             headers,
+            scopes: ScopeSource {
+                claim: section.scope_claim.clone(),
+                prefix: section.scope_prefix.clone().unwrap_or_default(),
+            },
+            roles_from: section.roles_from.0.clone(),
             max_credential_bytes: section.max_token_size.as_usize(),
         })
     }
@@ -136,6 +146,8 @@ fn refuse_foreign_fields(path: &str, kind: &str, section: &ProviderSection, prob
         ("profile", section.profile.is_some(), is_jwt),
         ("token_from", section.token_from.is_some(), is_token),
         ("binding", section.binding.is_some(), is_token),
+        ("scope_claim", section.scope_claim.is_some(), is_token),
+        ("scope_prefix", section.scope_prefix.is_some(), is_token),
     ];
     for (field, is_set, belongs) in set {
         if is_set && !belongs {

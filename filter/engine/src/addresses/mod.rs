@@ -1,0 +1,23 @@
+//! Which addresses may call: lists of networks, written in the configuration or fetched, and what rules say about them.
+//!
+//! # Fetched lists
+//! One worker fetches a list for all, as key sets and revoked tokens are ([`crate::shared_list`]). Its format is one address
+//! or network (`192.0.2.0/24`, `2001:db8::/32`) on each line, where `#` and `;` begin a comment, or a JSON array of such
+//! texts. One entry that is none makes the whole document no list: the old one stays, since half a list would let in, or
+//! keep out, whom nobody meant. So does an empty document; a list that means to be empty is `[]` or has a comment.
+//!
+//! # Cost
+//! A list is sorted ranges that do not touch; a look-up is a binary search: 17 steps for 100,000 networks. A range takes 8
+//! bytes (IPv4) or 32 bytes (IPv6) on each worker, and the list as it was fetched stands once in shared data.
+
+mod cidr;
+mod feed;
+mod list;
+mod rules;
+mod set;
+
+pub use cidr::{Cidr, CidrError};
+pub use feed::{FeedError, parse};
+pub use list::{Actions, AddressList, AddressLists, AddressSource, FeedOptions};
+pub use rules::{AddressRules, Refusal};
+pub use set::{AddressSet, Builder};
