@@ -102,9 +102,10 @@ fn main() {
             }
             writeln!(
                 patterns,
-                "Pattern {{ rule: {number}, views: {views}, level: {}, places: {places}, forward: {}, backward: {}, border: {}, whole: {}, before: {}, after: {} }},",
+                "Pattern {{ rule: {number}, views: {views}, level: {}, places: {places}, forward: {}, backward: {}, border: {}, whole: {}, before: {}, after: {}, reach: {} }},",
                 rule.level, compiled.forward, compiled.backward, compiled.border, compiled.whole, compiled.before,
-                compiled.after
+                compiled.after,
+                compiled.reach
             )
             .unwrap();
             for literal in compiled.literals {

@@ -41,6 +41,8 @@ pub struct Compiled {
     pub before: u16,
     /// The same for the byte right behind it.
     pub after: u16,
+    /// The literal stands no further than this from the start of the text; 0 is anywhere.
+    pub reach: u16,
     /// Bytes that stand in every match; for patterns over tokens.
     pub needs: u128,
     /// The bytes that a match can start with; for patterns over tokens.
@@ -95,6 +97,21 @@ fn first_of(nodes: &[Node]) -> (Class, bool) {
     (first, true)
 }
 
+/// The most bytes that a match of `nodes` can take.
+fn longest(nodes: &[Node]) -> usize {
+    nodes
+        .iter()
+        .map(|node| match node {
+            Node::Byte(_) | Node::Class(_) => 1,
+            Node::Run(_, _, 255) => ops::RUN_CAP,
+            Node::Run(_, _, high) => usize::from(*high),
+            Node::Group(branches) | Node::Optional(branches) => branches.iter().map(|b| longest(b)).max().unwrap_or(0),
+            Node::Boundary | Node::Start | Node::End => 0,
+            Node::Word(_) => 64,
+        })
+        .sum()
+}
+
 fn first_bytes(nodes: &[Node]) -> u128 {
     match nodes.first() {
         Some(Node::Byte(byte)) if *byte < 128 => 1 << byte,
@@ -111,10 +128,15 @@ pub fn compile(text: &str, tables: &mut Tables, literal_free: bool) -> Result<Co
     let nodes = parse(right)?;
     let literals = if literal_free { Vec::new() } else { prefixes(&nodes, tables)? };
     let mut before = 0;
+    let mut reach = 0;
     let backward = match left {
         None => 0,
         Some(left) => {
-            let nodes = reversed(parse(left)?);
+            let nodes = parse(left)?;
+            if matches!(nodes.first(), Some(Node::Start)) {
+                reach = u16::try_from(longest(&nodes) + 1).unwrap_or(0);
+            }
+            let nodes = reversed(nodes);
             let (first, empty) = first_of(&nodes);
             if !empty {
                 before = u16::from_le_bytes(class_index(first, tables)?) + 1;
@@ -150,6 +172,7 @@ pub fn compile(text: &str, tables: &mut Tables, literal_free: bool) -> Result<Co
         whole,
         before,
         after,
+        reach,
         needs: needed(&nodes),
         first: first_bytes(&nodes),
     })

@@ -231,6 +231,9 @@ fn search(
             if evidence.has(rule) {
                 continue;
             }
+            if pattern.reach != 0 && hit.start() >= usize::from(pattern.reach) {
+                continue;
+            }
             if let Some(&last) = last {
                 let known = pattern.before.checked_sub(1).and_then(|class| tables::CLASSES.get(usize::from(class)));
                 if (pattern.border && is_word(last)) || known.is_some_and(|class| !holds(class, last)) {

@@ -28,6 +28,8 @@ pub struct Pattern {
     pub before: u16,
     /// The same for the byte right behind it.
     pub after: u16,
+    /// Its literal stands no further than this from the start of the value, less one; 0 is anywhere.
+    pub reach: u16,
 }
 
 /// One pattern over the kinds of SQL tokens.

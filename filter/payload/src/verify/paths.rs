@@ -7,6 +7,9 @@ use crate::scanner::Evidence;
 /// Counts the steps that a value goes up.
 pub fn judge(text: &[u8], evidence: &mut Evidence<'_>) {
     // Nearly all values have no two dots in a row.
+    if !text.contains(&b'/') && !text.contains(&b'\\') && !contains(text, b"..") && !contains(text, b"0x") {
+        return;
+    }
     let mut dots = text.iter().enumerate().filter(|&(_, &b)| b == b'.').map(|(i, _)| i);
     let dotted = dots.any(|i| at(text, i + 1) == b'.' || (i > 0 && matches!(at(text, i - 1), b'/' | b'\\')));
     if !dotted && !contains(text, b"0x") {
