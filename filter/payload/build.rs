@@ -51,6 +51,7 @@ fn main() {
     let mut patterns = String::new();
     let mut token_patterns = String::new();
     let mut count = 0;
+    let mut flags: Vec<u8> = Vec::new();
     let mut mistakes = Vec::new();
     writeln!(out, "pub static RULES: &[RuleEntry] = &[").unwrap();
     writeln!(docs, "/// Every rule file, by family and name.\npub static PAGES: &[Page] = &[").unwrap();
@@ -101,8 +102,10 @@ fn main() {
             }
             writeln!(
                 patterns,
-                "Pattern {{ rule: {number}, views: {views}, level: {}, places: {places}, forward: {}, backward: {}, border: {}, whole: {}, before: {} }},",
-                rule.level, compiled.forward, compiled.backward, compiled.border, compiled.whole, compiled.before
+                "Pattern {{ rule: {number}, views: {views}, level: {}, places: {places}, forward: {}, backward: {}, border: {}, whole: {}, before: {}, after: {}, reach: {} }},",
+                rule.level, compiled.forward, compiled.backward, compiled.border, compiled.whole, compiled.before,
+                compiled.after,
+                compiled.reach
             )
             .unwrap();
             for literal in compiled.literals {
@@ -110,6 +113,7 @@ fn main() {
                 assert!(!bytes.iter().any(u8::is_ascii_uppercase), "{}: {literal}: views are in lower case", rule.file);
                 by_literal.entry(bytes).or_default().push(count);
             }
+            flags.push(u8::from(compiled.border) | u8::from(compiled.whole) << 1);
             count += 1;
         }
     }
@@ -122,13 +126,14 @@ fn main() {
 
     // A literal's value is its number; its patterns stand in one list, from its start to the next literal's.
     let (mut starts, mut targets) = (vec![0u16], Vec::new());
-    let mut lengths = Vec::new();
-    for (literal, patterns) in &by_literal {
+    let mut literal_flags = Vec::new();
+    for patterns in by_literal.values() {
         targets.extend(patterns.iter().map(|&p| u16::try_from(p).unwrap()));
         starts.push(u16::try_from(targets.len()).unwrap());
-        lengths.push(literal.len());
+        literal_flags.push(patterns.iter().fold(3, |all, &p| all & flags[p]));
     }
     writeln!(out, "pub static LITERAL_STARTS: &[u16] = &{starts:?};").unwrap();
+    writeln!(out, "pub static LITERAL_FLAGS: &[u8] = &{literal_flags:?};").unwrap();
     writeln!(out, "pub static LITERAL_PATTERNS: &[u16] = &{targets:?};").unwrap();
     writeln!(out, "pub static OPS: &[Op] = &{:?};", tables.ops).unwrap();
     writeln!(out, "pub static CLASSES: &[Class] = &{:?};", tables.classes).unwrap();

@@ -39,6 +39,10 @@ pub struct Compiled {
     pub whole: bool,
     /// The class of bytes that can stand right before the literal, plus one; 0 where nothing is known.
     pub before: u16,
+    /// The same for the byte right behind it.
+    pub after: u16,
+    /// The literal stands no further than this from the start of the text; 0 is anywhere.
+    pub reach: u16,
     /// Bytes that stand in every match; for patterns over tokens.
     pub needs: u128,
     /// The bytes that a match can start with; for patterns over tokens.
@@ -82,7 +86,8 @@ fn first_of(nodes: &[Node]) -> (Class, bool) {
             }
             Node::Boundary => ([0; 4], true),
             Node::Start => ([0; 4], false),
-            Node::End | Node::Word(_) => (class_of(|_| true), true),
+            Node::Word(list) => (class_of(|b| ops::is_word(b) || list.contains('_') || b >= b' '), false),
+            Node::End => (class_of(|_| true), true),
         };
         add(&mut first, &set);
         if !empty {
@@ -90,6 +95,21 @@ fn first_of(nodes: &[Node]) -> (Class, bool) {
         }
     }
     (first, true)
+}
+
+/// The most bytes that a match of `nodes` can take.
+fn longest(nodes: &[Node]) -> usize {
+    nodes
+        .iter()
+        .map(|node| match node {
+            Node::Byte(_) | Node::Class(_) => 1,
+            Node::Run(_, _, 255) => ops::RUN_CAP,
+            Node::Run(_, _, high) => usize::from(*high),
+            Node::Group(branches) | Node::Optional(branches) => branches.iter().map(|b| longest(b)).max().unwrap_or(0),
+            Node::Boundary | Node::Start | Node::End => 0,
+            Node::Word(_) => 64,
+        })
+        .sum()
 }
 
 fn first_bytes(nodes: &[Node]) -> u128 {
@@ -108,10 +128,15 @@ pub fn compile(text: &str, tables: &mut Tables, literal_free: bool) -> Result<Co
     let nodes = parse(right)?;
     let literals = if literal_free { Vec::new() } else { prefixes(&nodes, tables)? };
     let mut before = 0;
+    let mut reach = 0;
     let backward = match left {
         None => 0,
         Some(left) => {
-            let nodes = reversed(parse(left)?);
+            let nodes = parse(left)?;
+            if matches!(nodes.first(), Some(Node::Start)) {
+                reach = u16::try_from(longest(&nodes) + 1).unwrap_or(0);
+            }
+            let nodes = reversed(nodes);
             let (first, empty) = first_of(&nodes);
             if !empty {
                 before = u16::from_le_bytes(class_index(first, tables)?) + 1;
@@ -127,6 +152,17 @@ pub fn compile(text: &str, tables: &mut Tables, literal_free: bool) -> Result<Co
         }
         _ => false,
     };
+    let mut stop = None;
+    let mut after = 0;
+    if !literal_free {
+        expand(&nodes, tables, &mut stop)?;
+        if let Some(rest) = stop.and_then(|at| nodes.get(at..)) {
+            let (first, empty) = first_of(rest);
+            if !empty {
+                after = u16::from_le_bytes(class_index(first, tables)?) + 1;
+            }
+        }
+    }
     let whole = border && matches!(nodes.first(), Some(Node::Word(_)));
     Ok(Compiled {
         literals,
@@ -135,6 +171,8 @@ pub fn compile(text: &str, tables: &mut Tables, literal_free: bool) -> Result<Co
         border,
         whole,
         before,
+        after,
+        reach,
         needs: needed(&nodes),
         first: first_bytes(&nodes),
     })
@@ -371,7 +409,7 @@ fn members(class: &Class) -> Vec<u8> {
 
 /// The literals of which one stands at the start of every match.
 fn prefixes(nodes: &[Node], tables: &Tables) -> Result<Vec<String>, String> {
-    let (literals, _) = expand(nodes, tables)?;
+    let (literals, _) = expand(nodes, tables, &mut None)?;
     let mut literals: Vec<String> =
         literals.into_iter().map(|l| l.into_iter().map(|b| b as char).collect::<String>()).collect();
     literals.sort();
@@ -386,9 +424,9 @@ fn prefixes(nodes: &[Node], tables: &Tables) -> Result<Vec<String>, String> {
 }
 
 /// The literals at the start, and whether the whole of `nodes` is in them.
-fn expand(nodes: &[Node], tables: &Tables) -> Result<(Vec<Vec<u8>>, bool), String> {
+fn expand(nodes: &[Node], tables: &Tables, stop: &mut Option<usize>) -> Result<(Vec<Vec<u8>>, bool), String> {
     let mut found: Vec<Vec<u8>> = vec![Vec::new()];
-    for node in nodes {
+    for (index, node) in nodes.iter().enumerate() {
         let (next, whole): (Vec<Vec<u8>>, bool) = match node {
             Node::Byte(byte) => (vec![vec![*byte]], true),
             Node::Boundary | Node::Start => (vec![Vec::new()], true),
@@ -401,7 +439,7 @@ fn expand(nodes: &[Node], tables: &Tables) -> Result<(Vec<Vec<u8>>, bool), Strin
             Node::Optional(branches) => {
                 let (mut all, mut whole) = (vec![Vec::new()], true);
                 for branch in branches {
-                    let (some, branch_whole) = expand(branch, tables)?;
+                    let (some, branch_whole) = expand(branch, tables, &mut None)?;
                     all.extend(some);
                     whole &= branch_whole;
                 }
@@ -410,7 +448,7 @@ fn expand(nodes: &[Node], tables: &Tables) -> Result<(Vec<Vec<u8>>, bool), Strin
             Node::Group(branches) => {
                 let (mut all, mut whole) = (Vec::new(), true);
                 for branch in branches {
-                    let (some, branch_whole) = expand(branch, tables)?;
+                    let (some, branch_whole) = expand(branch, tables, &mut None)?;
                     all.extend(some);
                     whole &= branch_whole;
                 }
@@ -420,7 +458,10 @@ fn expand(nodes: &[Node], tables: &Tables) -> Result<(Vec<Vec<u8>>, bool), Strin
                 let words = tables.words.get(list).ok_or_else(|| format!("no word list {list}"))?;
                 (words.iter().map(|w| w.as_bytes().to_vec()).collect(), true)
             }
-            _ => return Ok((found, false)),
+            _ => {
+                *stop = Some(index);
+                return Ok((found, false));
+            }
         };
         if next.len() * found.len() > 2000 || (next.len() > 1 && found.len() > 40 && found.iter().all(|l| l.len() > 2))
         {
@@ -428,9 +469,11 @@ fn expand(nodes: &[Node], tables: &Tables) -> Result<(Vec<Vec<u8>>, bool), Strin
         }
         found = found.iter().flat_map(|a| next.iter().map(move |b| [a.as_slice(), b].concat())).collect();
         if !whole || found.iter().all(|l| l.len() >= 12) {
+            *stop = whole.then_some(index + 1);
             return Ok((found, false));
         }
     }
+    *stop = Some(nodes.len());
     Ok((found, true))
 }
 

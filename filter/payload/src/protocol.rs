@@ -21,6 +21,9 @@ pub fn judge(request: &Request<'_>, inspection: &mut Inspection<'_>) {
         content_type(kind, inspection);
     }
     judge_body(request, inspection);
+    if request.body.is_empty() && request.method == b"GET" && request.header(b"content-encoding").is_some() {
+        inspection.note(id::PROTOCOL_STACKED_ENCODING, head(b"content-encoding"), b"");
+    }
     for &(name, value) in request.headers {
         header(name, value, inspection);
     }
@@ -28,9 +31,18 @@ pub fn judge(request: &Request<'_>, inspection: &mut Inspection<'_>) {
 
 /// Judges what the head says of the body.
 pub fn judge_body(request: &Request<'_>, inspection: &mut Inspection<'_>) {
-    if !request.body.is_empty() && request.header(b"content-type").is_none() {
-        let source = Source { place: Place::Header, name: b"content-type" };
-        inspection.note(id::PROTOCOL_BODY_WITHOUT_TYPE, source, b"");
+    if request.body.is_empty() {
+        return;
+    }
+    let source = Source { place: Place::Header, name: b"content-type" };
+    match request.header(b"content-type") {
+        None => inspection.note(id::PROTOCOL_BODY_WITHOUT_TYPE, source, b""),
+        Some(kind) => {
+            let form = kind.to_ascii_lowercase().starts_with(b"application/x-www-form-urlencoded");
+            if request.method == b"GET" && form {
+                inspection.note(id::PROTOCOL_FORM_IN_GET, source, kind);
+            }
+        }
     }
 }
 

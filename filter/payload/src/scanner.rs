@@ -165,7 +165,7 @@ impl<'a> Inspection<'a> {
         self.steps.left = self.steps.left.saturating_add(STEPS_PER_BYTE * value.len() as u64);
         let Scratch { text, other, view, tokens, .. } = &mut *self.scratch;
         let trace = normalise(value, kinds, text, other);
-        let kinds = if kinds & (mask::ESCAPE | mask::CONTROL | mask::HIGH) == 0 { kinds } else { mask::of(text) };
+        let kinds = if trace.changed { mask::of(text) } else { kinds };
         self.verdict.depth = self.verdict.depth.max(trace.depth);
         let mut evidence = Evidence {
             settings: self.settings,
@@ -210,6 +210,15 @@ fn search(
         else {
             continue;
         };
+        // What all patterns of a literal ask of the bytes around it is looked at once.
+        let last = hit.start().checked_sub(1).and_then(|i| text.get(i));
+        let next = text.get(hit.end());
+        let flags = tables::LITERAL_FLAGS.get(literal).copied().unwrap_or(0);
+        if (flags & 1 != 0 && last.is_some_and(|&b| is_word(b)))
+            || (flags & 2 != 0 && next.is_some_and(|&b| is_word(b)))
+        {
+            continue;
+        }
         for &number in tables::LITERAL_PATTERNS.get(usize::from(from)..usize::from(to)).unwrap_or_default() {
             let Some(pattern) = tables::PATTERNS.get(usize::from(number)) else { continue };
             if pattern.views & views == 0
@@ -222,14 +231,21 @@ fn search(
             if evidence.has(rule) {
                 continue;
             }
-            let last = hit.start().checked_sub(1).and_then(|i| text.get(i));
+            if pattern.reach != 0 && hit.start() >= usize::from(pattern.reach) {
+                continue;
+            }
             if let Some(&last) = last {
                 let known = pattern.before.checked_sub(1).and_then(|class| tables::CLASSES.get(usize::from(class)));
                 if (pattern.border && is_word(last)) || known.is_some_and(|class| !holds(class, last)) {
                     continue;
                 }
             }
-            if pattern.whole && text.get(hit.end()).is_some_and(|&b| is_word(b)) {
+            if let Some(class) = pattern.after.checked_sub(1).and_then(|class| tables::CLASSES.get(usize::from(class)))
+                && !next.is_some_and(|&b| holds(class, b))
+            {
+                continue;
+            }
+            if pattern.whole && next.is_some_and(|&b| is_word(b)) {
                 continue;
             }
             if let Some((start, end)) = attempt(&matcher, pattern, text, hit.start(), steps) {

@@ -31,7 +31,7 @@ pub fn derive(view: View, text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
 fn sql(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
     if kinds & mask::SQL == 0
         || !((kinds & mask::SLASH != 0 && contains(text, b"/*"))
-            || (contains(text, b"\n") && (contains(text, b"--") || contains(text, b"#"))))
+            || (text.contains(&b'\n') && (contains(text, b"--") || contains(text, b"#"))))
     {
         return false;
     }
@@ -160,13 +160,11 @@ fn brace_list(tail: &[u8]) -> bool {
 }
 
 fn path(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
-    if kinds & mask::SLASH == 0
-        || !(text.contains(&b'\\')
-            || contains(text, b"//")
-            || contains(text, b"/.")
-            || contains(text, b"0x")
-            || contains(text, b"/;"))
-    {
+    if kinds & mask::SLASH == 0 {
+        return false;
+    }
+    let turns = text.windows(2).any(|w| matches!(w, [b'\\', _] | [b'/', b'/' | b'.' | b';' | b'\\'] | [b'0', b'x']));
+    if !turns {
         return false;
     }
     let mut i = 0;

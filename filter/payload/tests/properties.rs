@@ -1,5 +1,7 @@
 //! What holds for every input: no panic, bounded work, and the same verdict whatever an attack is wrapped in.
 
+#![allow(clippy::indexing_slicing)]
+
 use portcullis_payload::arguments::{self, Request};
 use portcullis_payload::{Place, Scanner, Scratch, Settings, Source};
 use proptest::prelude::*;

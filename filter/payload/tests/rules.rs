@@ -18,6 +18,7 @@ fn place(page: &Page) -> Place {
         Some(&"path") => Place::Path,
         Some(&"name") => Place::Name,
         Some(&"user-agent") => Place::UserAgent,
+        Some(&"referer") => Place::Referer,
         _ => Place::Query,
     }
 }

@@ -63,6 +63,9 @@ fn reason_to_hold(policy: &Policy) -> Option<String> {
     if let Some(rule) = policy.rules.iter().find(|rule| rule.serve.is_some()) {
         return Some(format!("rule {:?} reads the body before it decides", rule.label));
     }
+    if let Some(rule) = policy.rules.iter().find(|rule| rule.payload.is_some()) {
+        return Some(format!("the payload rules of {:?} judge the body", rule.label));
+    }
     if !policy.introspections.is_empty() {
         return Some("opaque tokens wait for their issuer's answer".to_owned());
     }

@@ -27,10 +27,11 @@ enum Stage {
     PathClaims,
     Conditions,
     LimitsByPrincipal,
+    Payload,
     Forward,
 }
 
-const STAGES: [(Stage, &str); 13] = [
+const STAGES: [(Stage, &str); 14] = [
     (Stage::Request, "request"),
     (Stage::Rule, "rule"),
     (Stage::Addresses, "address"),
@@ -43,6 +44,7 @@ const STAGES: [(Stage, &str); 13] = [
     (Stage::PathClaims, "path and claims"),
     (Stage::Conditions, "conditions"),
     (Stage::LimitsByPrincipal, "limits by identity"),
+    (Stage::Payload, "payload"),
     (Stage::Forward, "forwarding"),
 ];
 
@@ -217,6 +219,9 @@ impl Report {
 /// The check that refuses for a reason. Reasons are grouped by how their codes begin.
 fn stage(reason: Reason, detail: &str, rule: Option<&Rule>, filter: &Configured) -> Stage {
     let code = reason.code();
+    if matches!(reason, Reason::PayloadAttack | Reason::BodyEncodingRefused) || code.starts_with("body_") {
+        return Stage::Payload;
+    }
     if matches!(reason, Reason::HeaderMissing | Reason::HeaderForbidden) {
         return Stage::Headers;
     }
@@ -311,6 +316,7 @@ fn passed(stage: Stage, rule: Option<(usize, &Rule)>, filter: &Configured, claim
         Stage::PathClaims if rule.authorisation.bind.is_empty() => String::new(),
         Stage::PathClaims => rule_text::bindings(rule),
         Stage::Conditions => rule_text::conditions(rule),
+        Stage::Payload => rule_text::payload(rule),
         Stage::Forward => "see below".to_owned(),
     }
 }

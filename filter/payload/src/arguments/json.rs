@@ -73,7 +73,12 @@ fn operator(key: &[u8], after: &[u8], depth: u32, values: &mut Values<'_, '_>) {
 pub fn unescape(text: &[u8], out: &mut Vec<u8>) -> usize {
     out.clear();
     let mut i = 0;
-    while let Some(&byte) = text.get(i) {
+    loop {
+        let tail = rest(text, i);
+        let plain = tail.iter().position(|&b| b == b'"' || b == b'\\').unwrap_or(tail.len());
+        out.extend_from_slice(part(tail, 0, plain));
+        i += plain;
+        let Some(&byte) = text.get(i) else { break };
         match byte {
             b'"' => return i + 1,
             b'\\' => {

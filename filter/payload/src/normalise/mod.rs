@@ -19,6 +19,8 @@ pub struct Trace {
     pub overlong: bool,
     /// A NUL byte stood in the value.
     pub nul: bool,
+    /// Something was decoded, folded or dropped.
+    pub changed: bool,
     /// The last round still changed something.
     pub unfinished: bool,
 }
@@ -32,6 +34,7 @@ pub fn normalise(raw: &[u8], kinds: u16, out: &mut Vec<u8>, other: &mut Vec<u8>)
     } else {
         let mut change = decode(raw, out, &mut trace);
         trace.depth = u8::from(change.percent);
+        trace.changed = change.any;
         for round in 2..=ROUNDS {
             if !change.any {
                 break;

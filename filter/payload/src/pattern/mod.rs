@@ -26,6 +26,10 @@ pub struct Pattern {
     pub whole: bool,
     /// The class of bytes that can stand right before its literal, plus one; 0 is none known.
     pub before: u16,
+    /// The same for the byte right behind it.
+    pub after: u16,
+    /// Its literal stands no further than this from the start of the value, less one; 0 is anywhere.
+    pub reach: u16,
 }
 
 /// One pattern over the kinds of SQL tokens.

@@ -7,6 +7,9 @@ use crate::scanner::Evidence;
 
 /// Looks at the name before each opening parenthesis.
 pub fn judge(text: &[u8], evidence: &mut Evidence<'_>) {
+    if !text.contains(&b'(') {
+        return;
+    }
     for (at, _) in text.iter().enumerate().filter(|&(_, &b)| b == b'(').take(256) {
         let before = part(text, 0, at);
         let end = before.iter().rposition(|&b| !is_blank(b)).map_or(0, |i| i + 1);

@@ -24,6 +24,8 @@ pub fn judge(text: &[u8], kinds: u16, trace: Trace, evidence: &mut Evidence<'_>)
     }
     if kinds & (crate::mask::DOT | crate::mask::SLASH) != 0 {
         paths::judge(text, evidence);
+    }
+    if kinds & crate::mask::SLASH != 0 {
         hosts::judge(text, evidence);
     }
 }

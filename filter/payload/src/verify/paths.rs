@@ -1,13 +1,18 @@
 //! Steps out of a directory: `../` in every spelling.
 
-use crate::bytes::{at, is_blank, part, rest};
+use crate::bytes::{at, contains, is_blank, part, rest};
 use crate::rules::id;
 use crate::scanner::Evidence;
 
 /// Counts the steps that a value goes up.
 pub fn judge(text: &[u8], evidence: &mut Evidence<'_>) {
     // Nearly all values have no two dots in a row.
-    if !text.windows(2).any(|w| matches!(w, [b'.' | b'/' | b'\\', b'.'] | [b'0', b'x'])) {
+    if !text.contains(&b'/') && !text.contains(&b'\\') && !contains(text, b"..") && !contains(text, b"0x") {
+        return;
+    }
+    let mut dots = text.iter().enumerate().filter(|&(_, &b)| b == b'.').map(|(i, _)| i);
+    let dotted = dots.any(|i| at(text, i + 1) == b'.' || (i > 0 && matches!(at(text, i - 1), b'/' | b'\\')));
+    if !dotted && !contains(text, b"0x") {
         return;
     }
     let (mut steps, mut dots, mut mixed, mut first) = (0u32, 0u32, 0u32, None);
