@@ -1,6 +1,7 @@
 //! Every section of the configuration as the operator writes it. `policy` compiles them.
 
 mod authorisation;
+mod bans;
 mod edge;
 mod limits;
 mod policies;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 pub use self::authorisation::*;
+pub use self::bans::*;
 pub use self::edge::*;
 pub use self::limits::*;
 pub use self::policies::*;
@@ -72,6 +74,8 @@ section! {
         providers: BTreeMap<String, ProviderSection>,
         /// Limits that rules can name, shared by all workers.
         limits: BTreeMap<String, LimitSection>,
+        /// Bans that rules can name: who fails too often is refused for a while. Shared by all workers.
+        bans: BTreeMap<String, BanSection>,
         /// Named bundles of requirements that rules use.
         policies: BTreeMap<String, PolicySection>,
         /// What holds where a rule says nothing.
@@ -112,6 +116,8 @@ section! {
         unmatched_method: UnmatchedMethod = "not_found",
         /// Limits that apply to every request, beside those of its rule.
         limits: Vec<String>,
+        /// Bans that apply where a rule names none of its own, and to requests that no rule matches.
+        bans: Vec<String>,
         /// `deny` applies to every rule, beside its own; `allow` to every rule that has none of its own.
         addresses: Option<AddressesSection>,
         /// What responses look like where a rule says nothing, and where no rule applies.
