@@ -197,6 +197,12 @@ mod tests {
         entry.offend(&terms(), at(seconds))
     }
 
+    fn ban_at(entry: &mut Entry, seconds: u64) {
+        for _ in 0..3 {
+            offend(entry, seconds);
+        }
+    }
+
     fn until(recorded: Recorded) -> u64 {
         match recorded {
             Recorded::Begun(ban) => ban.until.as_secs() - START.as_secs(),
@@ -242,7 +248,7 @@ mod tests {
     #[test]
     fn knocking_at_a_closed_door_does_not_make_the_ban_longer() {
         let mut entry = Entry::default();
-        (0..3).for_each(|_| drop(offend(&mut entry, 0)));
+        ban_at(&mut entry, 0);
         let before = entry;
         for second in 0..100 {
             assert_eq!(offend(&mut entry, second), Recorded::Standing);
@@ -257,7 +263,7 @@ mod tests {
         assert_eq!(entry.impose(Duration::from_secs(10), &terms(), at(0)).strikes, 0);
         assert_eq!(entry.ban(at(9)).map(|ban| ban.until), Some(at(10)));
         let mut entry = Entry::default();
-        (0..3).for_each(|_| drop(offend(&mut entry, 0)));
+        ban_at(&mut entry, 0);
         assert_eq!(entry.impose(Duration::from_secs(10), &terms(), at(50)).strikes, 1);
         assert_eq!(entry.ban(at(60)), None);
         assert_eq!(
@@ -273,7 +279,7 @@ mod tests {
     #[test]
     fn a_clock_that_steps_back_lifts_nothing_and_bans_nothing() {
         let mut entry = Entry::default();
-        (0..3).for_each(|_| drop(offend(&mut entry, 1000)));
+        ban_at(&mut entry, 1000);
         assert!(entry.ban(at(0)).is_some(), "lifted");
         assert!(entry.rebase(at(0)));
         assert!(entry.ban(at(99)).is_some());
@@ -284,7 +290,7 @@ mod tests {
         assert!(entry.rebase(at(0)));
         assert_eq!(entry.ban(at(0)), None);
         // What was counted stays counted, for as long as a window.
-        assert!(matches!(entry.clone().offend(&terms(), at(59)), Recorded::Begun(_)));
+        assert!(matches!({ entry }.offend(&terms(), at(59)), Recorded::Begun(_)));
         assert_eq!(entry.offend(&terms(), at(60)), Recorded::Counted(1));
     }
 
@@ -303,7 +309,7 @@ mod tests {
         offend(&mut entry, 0);
         assert!(matches!(entry.need(at(60)), Need::Busy(_)));
         assert_eq!(entry.need(at(61)), Need::Idle);
-        (0..3).for_each(|_| drop(offend(&mut entry, 100)));
+        ban_at(&mut entry, 100);
         assert!(matches!(entry.need(at(200)), Need::Busy(_)));
         assert_eq!(entry.need(at(201)), Need::Remembers(at(1200)));
         assert_eq!(entry.need(at(1200)), Need::Idle);
