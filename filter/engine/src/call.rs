@@ -32,6 +32,17 @@ pub struct Call {
     caller: String,
 }
 
+/// What a call about bans has changed.
+#[derive(Debug)]
+pub struct BanChange {
+    /// The audit event.
+    pub line: String,
+    /// The ban's index.
+    pub ban: usize,
+    /// The event to count.
+    pub event: &'static str,
+}
+
 impl Call {
     /// The call of `caller` under `rule`.
     pub fn new(head: &RequestHead, rule: u16, serve: Serve, caller: String) -> Self {
@@ -44,7 +55,7 @@ impl Call {
         matches!(self.method, Method::Post | Method::Delete)
     }
 
-    /// Carries out a call about bans; gives the answer, the audit event of a change, and the ban and the event to count.
+    /// Carries out a call about bans; gives the answer, and what has changed.
     ///
     /// # Errors
     /// A [`Denial`] for a method or a body that means nothing, and where there is no room for another ban.
@@ -55,7 +66,7 @@ impl Call {
         body: Option<&[u8]>,
         store: &dyn SharedStore,
         now: UnixNanos,
-    ) -> Result<(LocalAnswer, Option<String>, Option<(usize, &'static str)>), Denial> {
+    ) -> Result<(LocalAnswer, Option<BanChange>), Denial> {
         let body = body.ok_or_else(|| Denial::new(Reason::BodyTooLarge, ""))?;
         let done = match self.method {
             Method::Get | Method::Head => bans.list(configured, store, now),
@@ -68,11 +79,11 @@ impl Call {
             CallError::Trouble(Trouble::Full) => Denial::new(Reason::CallFailed, Trouble::Full.to_string()),
             CallError::Trouble(trouble) => Denial::new(Reason::CallUnavailable, trouble.to_string()).retry_after(1),
         })?;
-        let Some((ban, event, mut line)) = change else { return Ok((json_answer(status, &body), None, None)) };
+        let Some((ban, event, mut line)) = change else { return Ok((json_answer(status, &body), None)) };
         line.insert("user.id".to_owned(), audit::shortened(&self.caller).into());
         line.insert("http.request.id".to_owned(), self.request_id.as_deref().into());
         let line = serde_json::Value::Object(line).to_string();
-        Ok((json_answer(status, &body), Some(line), Some((ban, event))))
+        Ok((json_answer(status, &body), Some(BanChange { line, ban, event })))
     }
 
     /// Carries out a call about revocations; gives the answer, and the audit event of a change. A `body` of `None` is too long.

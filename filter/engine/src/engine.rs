@@ -9,7 +9,7 @@ use crate::addresses::{self, AddressLists};
 use crate::answer::{Answer, Denial, LocalAnswer, Reason};
 use crate::audit;
 use crate::bans::{self, Bans, Case, Offence, Subject};
-use crate::call::{Call, MAX_CALL_BYTES};
+use crate::call::{BanChange, Call, MAX_CALL_BYTES};
 use crate::callout::{Callout, CalloutIds};
 use crate::config::Problems;
 use crate::config::schema::{Mode, Serve};
@@ -462,12 +462,8 @@ impl Engine {
         let answered = match call.serve {
             Serve::Revocations => call.answer(&mut self.revocations, body, ports.store, now),
             Serve::Bans => {
-                call.answer_bans(&self.bans, &self.policy.bans, body, ports.store, now).map(|(answer, line, change)| {
-                    if let Some((ban, event)) = change {
-                        self.counters.add(CounterId::Ban(u16::try_from(ban).unwrap_or(u16::MAX), event));
-                    }
-                    (answer, line)
-                })
+                let answered = call.answer_bans(&self.bans, &self.policy.bans, body, ports.store, now);
+                answered.map(|(answer, change)| (answer, change.map(|change| self.count_ban(change))))
             }
         };
         self.log_revocations();
@@ -482,6 +478,12 @@ impl Engine {
             }
             Err(denial) => Step::Deny(self.refuse_call(call, &denial, now)),
         }
+    }
+
+    /// Counts what an operator has changed; gives the audit event.
+    fn count_ban(&mut self, change: BanChange) -> String {
+        self.counters.add(CounterId::Ban(u16::try_from(change.ban).unwrap_or(u16::MAX), change.event));
+        change.line
     }
 
     fn refuse_call(&mut self, call: &Call, denial: &Denial, now: UnixNanos) -> Answer {
