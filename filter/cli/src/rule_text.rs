@@ -88,6 +88,20 @@ pub fn limits(policy: &Policy, indices: &[usize]) -> String {
     texts.collect::<Vec<_>>().join(", ")
 }
 
+/// The bans of a rule, with what they count.
+pub fn bans(policy: &Policy, rule: &Rule) -> String {
+    let bans = rule.bans.iter().filter_map(|index| policy.bans.get(*index));
+    let texts = bans.map(|ban| {
+        let parts: Vec<&str> = ban.key.parts.iter().map(|part| part.as_str()).collect();
+        let kinds: Vec<&str> = ban.offences.iter().map(|offence| offence.as_str()).collect();
+        let (terms, parts, kinds) = (&ban.terms, parts.join(" and "), kinds.join(" or "));
+        let seconds = terms.window.as_secs();
+        format!("{} ({} of {kinds} in {seconds} s, by {parts})", ban.name, terms.offences)
+    });
+    let texts: Vec<String> = texts.collect();
+    if texts.is_empty() { String::new() } else { format!("not banned by {}", texts.join(", ")) }
+}
+
 /// The lists that the client's address must and must not be in.
 pub fn addresses(policy: &Policy, rule: &Rule) -> String {
     let names = |what: &str, indices: &[usize]| {

@@ -1,9 +1,12 @@
-//! Calls to the gateway itself: operators list, push and lift revocations.
+//! Calls to the gateway itself: operators list, push and lift revocations and bans.
 
 use serde_json::json;
 
 use crate::answer::{Denial, LocalAnswer, Reason};
 use crate::audit::{self, Event};
+use crate::bans::operators::{CallError, Done};
+use crate::bans::{Ban, Bans, Trouble};
+use crate::config::schema::Serve;
 use crate::counters::Verdict;
 use crate::engine::plain_text;
 use crate::http::{Method, RequestHead};
@@ -23,15 +26,28 @@ pub struct Call {
     pub request_id: Option<String>,
     /// Whether the operator came by TLS.
     pub is_https: bool,
+    /// What is asked for.
+    pub serve: Serve,
     method: Method,
     caller: String,
 }
 
+/// What a call about bans has changed.
+#[derive(Debug)]
+pub struct BanChange {
+    /// The audit event.
+    pub line: String,
+    /// The ban's index.
+    pub ban: usize,
+    /// The event to count.
+    pub event: &'static str,
+}
+
 impl Call {
     /// The call of `caller` under `rule`.
-    pub fn new(head: &RequestHead, rule: u16, caller: String) -> Self {
+    pub fn new(head: &RequestHead, rule: u16, serve: Serve, caller: String) -> Self {
         let request_id = plain_text(head.headers(), "x-request-id").map(str::to_owned);
-        Self { rule, request_id, is_https: head.is_https(), method: head.method().clone(), caller }
+        Self { rule, request_id, is_https: head.is_https(), serve, method: head.method().clone(), caller }
     }
 
     /// Whether the call's body is read.
@@ -39,7 +55,38 @@ impl Call {
         matches!(self.method, Method::Post | Method::Delete)
     }
 
-    /// Carries out the call; gives the answer, and the audit event of a change. A `body` of `None` is too long.
+    /// Carries out a call about bans; gives the answer, and what has changed.
+    ///
+    /// # Errors
+    /// A [`Denial`] for a method or a body that means nothing, and where there is no room for another ban.
+    pub fn answer_bans(
+        &self,
+        bans: &Bans,
+        configured: &[Ban],
+        body: Option<&[u8]>,
+        store: &dyn SharedStore,
+        now: UnixNanos,
+    ) -> Result<(LocalAnswer, Option<BanChange>), Denial> {
+        let body = body.ok_or_else(|| Denial::new(Reason::BodyTooLarge, ""))?;
+        let done = match self.method {
+            Method::Get | Method::Head => bans.list(configured, store, now),
+            Method::Post => bans.add(configured, body, store, now),
+            Method::Delete => bans.lift(configured, body, store, now),
+            _ => return Err(not_allowed()),
+        };
+        let Done { status, body, change } = done.map_err(|error| match error {
+            CallError::Malformed(what) => Denial::new(Reason::BodyMalformed, what),
+            CallError::Trouble(Trouble::Full) => Denial::new(Reason::CallFailed, Trouble::Full.to_string()),
+            CallError::Trouble(trouble) => Denial::new(Reason::CallUnavailable, trouble.to_string()).retry_after(1),
+        })?;
+        let Some((ban, event, mut line)) = change else { return Ok((json_answer(status, &body), None)) };
+        line.insert("user.id".to_owned(), audit::shortened(&self.caller).into());
+        line.insert("http.request.id".to_owned(), self.request_id.as_deref().into());
+        let line = serde_json::Value::Object(line).to_string();
+        Ok((json_answer(status, &body), Some(BanChange { line, ban, event })))
+    }
+
+    /// Carries out a call about revocations; gives the answer, and the audit event of a change. A `body` of `None` is too long.
     ///
     /// # Errors
     /// A [`Denial`] for a method or a body that means nothing, and where there is no room for another revocation.
@@ -70,11 +117,7 @@ impl Call {
                 let answer = json_answer(200, &json!({"lifted": lifted}).to_string());
                 Ok((answer, lifted.then_some(line)))
             }
-            _ => {
-                let mut denial = Denial::new(Reason::MethodNotAllowed, "");
-                denial.headers.push(("allow", "GET, HEAD, POST, DELETE".to_owned()));
-                Err(denial)
-            }
+            _ => Err(not_allowed()),
         }
     }
 
@@ -106,6 +149,12 @@ impl Call {
         })
         .to_string()
     }
+}
+
+fn not_allowed() -> Denial {
+    let mut denial = Denial::new(Reason::MethodNotAllowed, "");
+    denial.headers.push(("allow", "GET, HEAD, POST, DELETE".to_owned()));
+    denial
 }
 
 fn failed(error: PushError) -> Denial {

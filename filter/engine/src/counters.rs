@@ -37,6 +37,8 @@ pub enum CounterId {
     Provider(u16, &'static str),
     /// Something that happened to a limit beside its verdicts: `portcullis_limit_events` by limit and event.
     Limit(u16, &'static str),
+    /// Something that happened to a ban: `portcullis_bans` by ban and event.
+    Ban(u16, &'static str),
     /// Something that happened to revocations: `portcullis_revocation` by event.
     Revocation(&'static str),
     /// A configuration that was taken or refused: `portcullis_configurations` by event.
@@ -100,6 +102,24 @@ pub const COUNTERS: &[CounterFamily] = &[
         events: &[
             ("overflow", "the limit's table is full of busy clients (`on_overflow`)"),
             ("error", "the limit could not be counted (`on_error`)"),
+        ],
+    },
+    CounterFamily {
+        name: "portcullis_bans",
+        labels: &["ban", "event"],
+        help: "what happened to a ban",
+        events: &[
+            ("begun", "a client was banned"),
+            ("refused", "a request of a banned client was refused"),
+            ("monitored", "a request of a banned client went on, by monitor mode"),
+            ("added", "an operator banned a client"),
+            ("lifted", "an operator lifted a ban"),
+            ("overflow", "an offence was not counted: others fill the client's place in the table"),
+            (
+                "unlisted",
+                "a ban began, and holds, and operators do not see it in the list: shared data refused its record",
+            ),
+            ("error", "an offence could not be counted, or nobody could tell whether a client is banned (`on_error`)"),
         ],
     },
     CounterFamily {
@@ -202,6 +222,7 @@ impl CounterId {
         provider: impl FnOnce(u16) -> Option<&'a str>,
         limit: impl FnOnce(u16) -> Option<&'a str>,
         list: impl FnOnce(u16) -> Option<&'a str>,
+        ban: impl FnOnce(u16) -> Option<&'a str>,
     ) -> String {
         const UNKNOWN: &str = "none";
         match self {
@@ -215,6 +236,9 @@ impl CounterId {
             }
             Self::Limit(index, event) => {
                 format!("portcullis_limit_events.limit.{}.event.{event}", limit(index).unwrap_or(UNKNOWN))
+            }
+            Self::Ban(index, event) => {
+                format!("portcullis_bans.ban.{}.event.{event}", ban(index).unwrap_or(UNKNOWN))
             }
             Self::Revocation(event) => format!("portcullis_revocation.event.{event}"),
             Self::Configuration(event) => format!("portcullis_configurations.event.{event}"),
@@ -237,7 +261,7 @@ mod tests {
     fn names_carry_their_labels() {
         let counter = CounterId::Decision(3, Reason::TokenExpired, Verdict::Denied);
         assert_eq!(
-            counter.name(|index| (index == 3).then_some("orders"), |_| None, |_| None, |_| None),
+            counter.name(|index| (index == 3).then_some("orders"), |_| None, |_| None, |_| None, |_| None),
             "portcullis_decisions.rule.orders.reason.token_expired.verdict.denied"
         );
     }
@@ -248,6 +272,7 @@ mod tests {
             CounterId::Decision(0, Reason::Ok, Verdict::Allowed),
             CounterId::Provider(0, "fetched"),
             CounterId::Limit(0, "overflow"),
+            CounterId::Ban(0, "begun"),
             CounterId::TokenCache("hit"),
             CounterId::Revocation("pushed"),
             CounterId::Payload(0, "sqli-union-select"),
@@ -256,7 +281,7 @@ mod tests {
         ];
         assert_eq!(counters.len(), COUNTERS.len());
         for (counter, family) in counters.into_iter().zip(COUNTERS) {
-            let name = counter.name(|_| None, |_| None, |_| None, |_| None);
+            let name = counter.name(|_| None, |_| None, |_| None, |_| None, |_| None);
             let parts: Vec<&str> = name.split('.').collect();
             assert_eq!(parts[0], family.name);
             let labels: Vec<&str> = parts[1..].iter().step_by(2).copied().collect();

@@ -8,10 +8,11 @@ use std::time::Duration;
 use crate::addresses::{self, AddressLists};
 use crate::answer::{Answer, Denial, LocalAnswer, Reason};
 use crate::audit;
-use crate::call::{Call, MAX_CALL_BYTES};
+use crate::bans::{self, Bans, Case, Offence, Subject};
+use crate::call::{BanChange, Call, MAX_CALL_BYTES};
 use crate::callout::{Callout, CalloutIds};
 use crate::config::Problems;
-use crate::config::schema::Mode;
+use crate::config::schema::{Mode, Serve};
 use crate::counters::{CounterId, Counters, Verdict};
 use crate::http::{Headers, Method, RequestHead};
 use crate::internal_token::Minter;
@@ -119,6 +120,7 @@ pub struct Engine {
     pub(crate) key_sets: KeySets<KeySet>,
     pub(crate) tokens: TokenCache,
     pub(crate) limiter: Limiter,
+    pub(crate) bans: Bans,
     pub(crate) counters: Counters,
     pub(crate) log: Vec<String>,
     pub(crate) introspection: Introspection,
@@ -206,6 +208,7 @@ impl Engine {
             key_sets,
             tokens: TokenCache::new(policy.token_cache_bytes, (seed.word(2), seed.word(3))),
             limiter: Limiter::default(),
+            bans: Bans::default(),
             counters: Counters::default(),
             log: Vec::new(),
             held: HashMap::new(),
@@ -229,6 +232,7 @@ impl Engine {
     pub fn on_start(&mut self, store: &dyn SharedStore, now: UnixNanos) -> Duration {
         self.counters.add(CounterId::Configuration("accepted"));
         self.limiter = Limiter::new(&self.policy.limits, store, self.seed.half());
+        self.bans = Bans::new(&self.policy.bans, store, self.seed.half());
         self.open_proofs(store, now);
         let lists = self.revocations.on_start(now, store);
         self.log_revocations();
@@ -426,6 +430,7 @@ impl Engine {
             |index| policy.provider_label(index),
             |index| policy.limit_label(index),
             |index| policy.address_list_label(index),
+            |index| policy.ban_label(index),
         )
     }
 
@@ -447,7 +452,9 @@ impl Engine {
             let (reason, waiting) = match stop {
                 Stop::Denied(answer) => return Step::Deny(answer),
                 Stop::Answered(answer) => return Step::Answer(answer),
-                Stop::Serve { rule, caller } => return self.begin_call(id, Call::new(&head, rule, caller), ports, now),
+                Stop::Serve { rule, serve, caller } => {
+                    return self.begin_call(id, Call::new(&head, rule, serve, caller), ports, now);
+                }
                 Stop::NeedBody(suspended, max_bytes) => {
                     self.suspended.insert(id, (Held { head, progress }, suspended));
                     return Step::NeedBody(max_bytes);
@@ -480,7 +487,13 @@ impl Engine {
     }
 
     fn answer_call(&mut self, call: &Call, body: Option<&[u8]>, ports: Ports<'_>, now: UnixNanos) -> Step {
-        let answered = call.answer(&mut self.revocations, body, ports.store, now);
+        let answered = match call.serve {
+            Serve::Revocations => call.answer(&mut self.revocations, body, ports.store, now),
+            Serve::Bans => {
+                let answered = call.answer_bans(&self.bans, &self.policy.bans, body, ports.store, now);
+                answered.map(|(answer, change)| (answer, change.map(|change| self.count_ban(change))))
+            }
+        };
         self.log_revocations();
         match answered {
             Ok((mut answer, event)) => {
@@ -493,6 +506,12 @@ impl Engine {
             }
             Err(denial) => Step::Deny(self.refuse_call(call, &denial, now)),
         }
+    }
+
+    /// Counts what an operator has changed; gives the audit event.
+    fn count_ban(&mut self, change: BanChange) -> String {
+        self.counters.add(CounterId::Ban(u16::try_from(change.ban).unwrap_or(u16::MAX), change.event));
+        change.line
     }
 
     fn refuse_call(&mut self, call: &Call, denial: &Denial, now: UnixNanos) -> Answer {
@@ -614,11 +633,34 @@ impl Engine {
             request_id,
         };
         self.log.push(event.to_line());
+        self.count_unreadable(&denial, request_id, ports, now);
         let mut answer = Answer::new(&denial, &self.policy.realm, &self.policy.type_base, request_id);
         if let Some(rules) = &self.policy.responses {
             Dress { rules: Rc::clone(rules), is_https: false, is_identified: false }.put_on(&mut answer.headers);
         }
         Step::Deny(answer)
+    }
+
+    /// A head that cannot be read is the offence of an address; there is no walk on which it would be counted.
+    fn count_unreadable(&mut self, denial: &Denial, request_id: Option<&str>, ports: Ports<'_>, now: UnixNanos) {
+        let Some(offence) = Offence::of(denial.reason) else { return };
+        let policy = Rc::clone(&self.policy);
+        let address = || ports.attributes.source_address();
+        let subject = Subject { address: &address, principal: None, username: None };
+        for index in &policy.default_bans {
+            let Some(ban) = policy.bans.get(*index).filter(|ban| ban.offences.contains(&offence)) else { continue };
+            let case = Case { subject: &subject, offence, rule: "none", request_id };
+            let outcome = self.bans.offend(*index, ban, &case, ports.store, now);
+            self.take_up_offence(*index, outcome);
+        }
+    }
+
+    /// Takes up what an offence led to.
+    pub(crate) fn take_up_offence(&mut self, ban: usize, outcome: bans::Outcome) {
+        for event in outcome.events {
+            self.counters.add(CounterId::Ban(u16::try_from(ban).unwrap_or(u16::MAX), event));
+        }
+        self.log.extend(outcome.line);
     }
 
     /// Takes up what the key sets report.

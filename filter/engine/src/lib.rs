@@ -9,6 +9,7 @@ pub mod addresses;
 pub mod answer;
 mod audit;
 pub mod authorisation;
+pub mod bans;
 mod call;
 pub mod callout;
 pub mod claims;

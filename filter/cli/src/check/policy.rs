@@ -22,6 +22,7 @@ pub fn check(policy: &Policy, document: &Value, notes: &mut Notes<'_>) {
         check_provider(index, provider, policy, document, notes);
     }
     limits(policy, notes);
+    bans(policy, notes);
     super::edge::check(policy, notes);
 }
 
@@ -160,6 +161,15 @@ fn check_tokens(path: &str, jwt: &JwtProvider, notes: &mut Notes<'_>) {
     }
     if jwt.verifier.issuer.is_none() {
         notes.warn(path, "takes tokens of any issuer whose key is in its key set", "set `issuer` (RFC 8725, 3.8)");
+    }
+}
+
+fn bans(policy: &Policy, notes: &mut Notes<'_>) {
+    for (index, ban) in policy.bans.iter().enumerate() {
+        let path = member_path("bans", &ban.name);
+        if !policy.default_bans.contains(&index) && !policy.rules.iter().any(|rule| rule.bans.contains(&index)) {
+            notes.warn(&path, "no rule and no policy names this ban", "name it in a `bans`, or remove it");
+        }
     }
 }
 

@@ -95,7 +95,10 @@ fn check_paths(path: &str, manager: &Node, findings: &mut Findings) {
 
 /// A limit or a rule by address is as good as the address.
 fn check_addresses(path: &str, manager: &Node, policy: Option<&Policy>, findings: &mut Findings) {
-    let counts_by_address = policy.is_some_and(|policy| policy.limits.iter().any(|limit| limit.key.reads_address()));
+    let counts_by_address = policy.is_some_and(|policy| {
+        let limits = policy.limits.iter().any(|limit| limit.key.reads_address());
+        limits || policy.bans.iter().any(|ban| ban.key.reads_address())
+    });
     let judges_by_address = policy.is_some_and(|policy| policy.rules.iter().any(|rule| !rule.addresses.is_empty()));
     let is_settled =
         manager.is_true_at(&["use_remote_address"]) || manager.get("original_ip_detection_extensions").is_some();
@@ -107,7 +110,7 @@ fn check_addresses(path: &str, manager: &Node, policy: Option<&Policy>, findings
             &format!("{path}.use_remote_address"),
             match judges_by_address {
                 true => "a client can choose the address that rules judge it by, with `x-forwarded-for`",
-                false => "a client can choose the address that limits count it by, with `x-forwarded-for`",
+                false => "a client can choose the address that limits and bans count it by, with `x-forwarded-for`",
             },
             "set `use_remote_address: true`, and `xff_num_trusted_hops` where proxies of yours stand in front",
         );

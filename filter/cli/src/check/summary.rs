@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use portcullis_engine::bans;
 use portcullis_engine::limits::memory_bytes;
 use portcullis_engine::policy::Policy;
 
@@ -12,6 +13,9 @@ pub fn of(policy: &Policy) -> String {
         counted(policy.providers.len(), "provider"),
         counted(policy.limits.len(), "limit"),
     ];
+    if !policy.bans.is_empty() {
+        parts.push(counted(policy.bans.len(), "ban"));
+    }
     let bytes: u64 = policy
         .limits
         .iter()
@@ -19,6 +23,7 @@ pub fn of(policy: &Policy) -> String {
             let capacity = u32::try_from(limit.capacity).ok().and_then(NonZeroU32::new)?;
             Some(memory_bytes(&limit.name, capacity))
         })
+        .chain(policy.bans.iter().map(|ban| bans::memory_bytes(&ban.name, ban.capacity)))
         .fold(0, u64::saturating_add);
     if bytes > 0 {
         parts.push(format!("{} of shared memory at most", size(bytes)));

@@ -18,6 +18,7 @@ enum Stage {
     Request,
     Rule,
     Addresses,
+    Bans,
     Cors,
     Headers,
     LimitsByAddress,
@@ -31,10 +32,11 @@ enum Stage {
     Forward,
 }
 
-const STAGES: [(Stage, &str); 14] = [
+const STAGES: &[(Stage, &str)] = &[
     (Stage::Request, "request"),
     (Stage::Rule, "rule"),
     (Stage::Addresses, "address"),
+    (Stage::Bans, "bans"),
     (Stage::Cors, "cross-origin"),
     (Stage::Headers, "headers"),
     (Stage::LimitsByAddress, "limits before identity"),
@@ -227,6 +229,7 @@ fn stage(reason: Reason, detail: &str, rule: Option<&Rule>, filter: &Configured)
     }
     match reason {
         Reason::AddressDenied | Reason::AddressListUnavailable => return Stage::Addresses,
+        Reason::Banned | Reason::BansUnavailable => return Stage::Bans,
         Reason::CorsOriginDenied => return Stage::Cors,
         Reason::MethodNotAllowed => return Stage::Rule,
         _ => {}
@@ -301,6 +304,7 @@ fn passed(stage: Stage, rule: Option<(usize, &Rule)>, filter: &Configured, claim
             parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
         }
         Stage::Addresses => rule_text::addresses(policy, rule),
+        Stage::Bans => rule_text::bans(policy, rule),
         Stage::Cors => rule_text::cors(rule),
         Stage::LimitsByAddress => rule_text::limits(policy, &rule.limits_by_address),
         Stage::LimitsByPrincipal => rule_text::limits(policy, &rule.limits_by_principal),

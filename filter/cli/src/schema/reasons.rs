@@ -2,6 +2,7 @@
 
 use portcullis_engine::COUNTERS;
 use portcullis_engine::answer::{BearerError, Reason};
+use portcullis_engine::bans::Offence;
 
 /// A table of all reasons, and one of all counters.
 pub fn markdown() -> String {
@@ -12,15 +13,16 @@ pub fn markdown() -> String {
          Each refusal has a reason with a code that stays the same. The client finds it in the problem document \
          (`application/problem+json`, RFC 9457) as `reason` and at the end of `type`, the operator in the audit line \
          (`event.reason`), in the counters and in Envoy's response code details. The client gets the fixed words of this table; \
-         what exactly was wrong stands in the audit line only.\n\n\
-         | reason | status | error of RFC 6750 | the client is told | what it means |\n|---|---|---|---|---|\n",
+         what exactly was wrong stands in the audit line only. An offence is what bans can `count`.\n\n\
+         | reason | status | error of RFC 6750 | offence | the client is told | what it means |\n|---|---|---|---|---|---|\n",
     );
     for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::Ok) {
         text.push_str(&format!(
-            "| `{}` | {} | {} | {} | {} |\n",
+            "| `{}` | {} | {} | {} | {} | {} |\n",
             reason.code(),
             reason.status(),
             bearer_error(reason.bearer_error()),
+            Offence::of(*reason).map_or("", Offence::as_str),
             reason.description(),
             reason.doc().replace('|', "\\|"),
         ));

@@ -265,6 +265,10 @@ reasons! {
     LimitOverflow = "limit_overflow", 429, None, "too many requests";
     /// Shared data cannot be used, or another worker won every try (`on_error`).
     LimitUnavailable = "limit_unavailable", 503, None, "the gateway is overloaded";
+    /// The client is banned for a while, for what it did before (`bans`).
+    Banned = "banned", 429, None, "too many requests were refused; try again later";
+    /// Nobody can tell whether the client is banned: shared data cannot be used (`on_error`).
+    BansUnavailable = "bans_unavailable", 503, None, "the gateway is overloaded";
     /// The body of a call to the gateway itself is longer than 16 KiB.
     BodyTooLarge = "body_too_large", 413, None, "the body is too large";
     /// The body of a call to the gateway itself cannot be read.

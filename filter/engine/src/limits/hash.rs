@@ -46,11 +46,11 @@ impl std::fmt::Debug for Seed {
 
 /// The full hash of a descriptor. Two clients share a counter only if all 128 bits are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Fingerprint(u128);
+pub(crate) struct Fingerprint(u128);
 
 impl Fingerprint {
     /// The hash of `parts`; the caller sees to it that different inputs do not concatenate to the same bytes.
-    pub(super) fn new(seed: &Seed, parts: &[&[u8]]) -> Self {
+    pub(crate) fn new(seed: &Seed, parts: &[&[u8]]) -> Self {
         let mut hasher = SipHasher13::new_with_key(&seed.0);
         for part in parts {
             hasher.write(part);
@@ -59,16 +59,16 @@ impl Fingerprint {
     }
 
     /// Zero marks an entry that was never used, and is never a client's.
-    pub(super) const fn from_bits(bits: u128) -> Self {
+    pub(crate) const fn from_bits(bits: u128) -> Self {
         Self(if bits == 0 { 1 } else { bits })
     }
 
-    pub(super) const fn bits(self) -> u128 {
+    pub(crate) const fn bits(self) -> u128 {
         self.0
     }
 
     /// The bucket, out of `buckets`, in which this fingerprint's entry stands.
-    pub(super) fn bucket(self, buckets: u32) -> u32 {
+    pub(crate) fn bucket(self, buckets: u32) -> u32 {
         let high = u64::try_from(self.0 >> 64).unwrap_or(u64::MAX);
         let scaled = (u128::from(high) * u128::from(buckets)) >> 64;
         u32::try_from(scaled).unwrap_or(0)

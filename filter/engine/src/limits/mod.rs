@@ -25,6 +25,7 @@ pub(crate) mod model;
 
 pub use algorithm::{Algorithm, Counter, QuotaError, Refused, Spent, Standing, Taken, whole_seconds};
 pub use descriptor::{Descriptor, PartKind};
+pub(crate) use hash::Fingerprint;
 pub use hash::Seed;
 pub use table::{Admitted, Charge, Demand, Denied, Overflow, Reason, Table, TableError, memory_bytes};
 pub use together::{DeniedAll, take_all};

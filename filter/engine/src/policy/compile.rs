@@ -24,7 +24,7 @@ use crate::strict_json;
 use super::authorisation::{self, Origin};
 use super::provider::Surroundings;
 use super::{Binding, Environment, HeaderRules, Limit, Policy, Provider, Required, Rule, Who};
-use super::{addresses, cors, payload, responses, salvage, services};
+use super::{addresses, ban, cors, payload, responses, salvage, services};
 
 /// How deeply a configuration may nest.
 const MAX_DEPTH: usize = 32;
@@ -158,6 +158,9 @@ impl<'a> Compiler<'a> {
             .iter()
             .map(|(name, section)| Limit::compile(name, section, Mode::Enforce, self.problems))
             .collect();
+        let bans: Vec<_> =
+            config.bans.iter().map(|(name, section)| ban::compile(name, section, config, self.problems)).collect();
+        let default_bans = ban::named("defaults.bans", &config.defaults.bans, config, self.problems);
         let address_lists = addresses::lists(config, self.problems);
         let dress = config.defaults.responses.as_ref();
         let responses = dress.and_then(|section| responses::compile("defaults.responses", section, self.problems));
@@ -229,6 +232,8 @@ impl<'a> Compiler<'a> {
             mode: config.mode,
             providers: providers.into_iter().collect::<Option<_>>()?,
             limits: limits.into_iter().collect::<Option<_>>()?,
+            bans: bans.into_iter().collect::<Option<_>>()?,
+            default_bans,
             answers_preflights: rules.iter().flatten().any(|rule| rule.cors.is_some()),
             rules: rules.into_iter().collect::<Option<_>>()?,
             index: RuleIndex::new(matches.into_iter().collect::<Option<_>>()?),
@@ -320,6 +325,7 @@ impl<'a> Compiler<'a> {
         let config = self.config;
         let declared = (config.providers.keys().map(|name| ("providers", name)))
             .chain(config.limits.keys().map(|name| ("limits", name)))
+            .chain(config.bans.keys().map(|name| ("bans", name)))
             .chain(config.policies.keys().map(|name| ("policies", name)));
         for (section, name) in declared {
             if !is_plain_name(name) {
@@ -433,22 +439,34 @@ impl<'a> Compiler<'a> {
         rule.serve = section.serve;
         // What the gateway itself serves is for operators, not for pages of other origins.
         rule.cors = rule.cors.filter(|_| section.serve.is_none());
-        if section.serve == Some(Serve::Revocations) {
-            if config.revocation.as_ref().is_none_or(|revocation| revocation.push.is_none()) {
-                let hint = "write `revocation: {push: {}}`";
-                self.problems.add_with_hint(member_path(path, "serve"), "revocations cannot be pushed", hint);
-            }
-            // A scope that nobody may have keeps out only those who have it.
-            let asks_for_scope = !(rule.scopes.all.is_empty() && rule.scopes.any.is_empty());
-            if !matches!(rule.who, Who::VouchedFor(_)) || !asks_for_scope {
-                self.problems.add_with_hint(
-                    member_path(path, "serve"),
-                    "lets too many revoke tokens",
-                    "the rule needs a provider and a scope of its own",
-                );
-            }
+        if let Some(serve) = section.serve {
+            self.check_serve(path, serve, &rule);
         }
         Some(rule)
+    }
+
+    /// What the gateway itself serves must be there, and for few.
+    fn check_serve(&mut self, path: &str, serve: Serve, rule: &Rule) {
+        let at = member_path(path, "serve");
+        let (missing, too_many) = match serve {
+            Serve::Revocations => {
+                let pushes = self.config.revocation.as_ref().is_some_and(|revocation| revocation.push.is_some());
+                let missing = ("revocations cannot be pushed", "write `revocation: {push: {}}`");
+                ((!pushes).then_some(missing), "lets too many revoke tokens")
+            }
+            Serve::Bans => {
+                let missing = ("there are no bans", "declare one in `bans`");
+                (self.config.bans.is_empty().then_some(missing), "lets too many ban clients")
+            }
+        };
+        if let Some((problem, hint)) = missing {
+            self.problems.add_with_hint(at.clone(), problem, hint);
+        }
+        // A scope that nobody may have keeps out only those who have it.
+        let asks_for_scope = !(rule.scopes.all.is_empty() && rule.scopes.any.is_empty());
+        if !matches!(rule.who, Who::VouchedFor(_)) || !asks_for_scope {
+            self.problems.add_with_hint(at, too_many, "the rule needs a provider and a scope of its own");
+        }
     }
 
     fn compile_policy(
@@ -501,6 +519,11 @@ impl<'a> Compiler<'a> {
             limits.get(*index).and_then(Option::as_ref).is_some_and(|limit| limit.key.needs_principal())
         };
         let (limits_by_principal, limits_by_address) = all.into_iter().partition(needs_principal);
+        let bans = match &section.bans {
+            Some(own) => ban::named(&member_path(path, "bans"), own, config, self.problems),
+            // What is wrong with these is reported where it is written.
+            None => ban::named("", &config.defaults.bans, config, &mut Problems::default()),
+        };
         let headers = self.header_rules(&member_path(path, "headers"), section.headers.as_ref());
         if section.internal_token.is_some() && config.internal_tokens.is_none() {
             let hint = "declare `internal_tokens` with an issuer and a key";
@@ -540,6 +563,7 @@ impl<'a> Compiler<'a> {
             authorisation: authorisation?,
             limits_by_address,
             limits_by_principal,
+            bans,
             headers: headers?,
         })
     }
@@ -628,6 +652,7 @@ fn inherit(section: &mut PolicySection, base: &PolicySection) {
     section.bind = section.bind.take().or_else(|| base.bind.clone());
     section.when = section.when.take().or_else(|| base.when.clone());
     section.limits = section.limits.take().or_else(|| base.limits.clone());
+    section.bans = section.bans.take().or_else(|| base.bans.clone());
     section.headers = section.headers.take().or_else(|| base.headers.clone());
     section.internal_token = section.internal_token.take().or_else(|| base.internal_token.clone());
     section.resource = section.resource.take().or_else(|| base.resource.clone());

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod authorisation;
+mod ban;
 mod compile;
 mod compile_match;
 mod cors;
@@ -21,6 +22,7 @@ use serde_json::Value;
 
 use crate::addresses::AddressList;
 use crate::answer::LocalDocument;
+use crate::bans::Ban;
 use crate::config::Problems;
 use crate::config::schema::Mode;
 use crate::introspection::IntrospectionSource;
@@ -50,6 +52,10 @@ pub struct Policy {
     pub providers: Vec<Provider>,
     /// The limits.
     pub limits: Vec<Limit>,
+    /// The bans.
+    pub bans: Vec<Ban>,
+    /// Those that apply where no rule does, by index.
+    pub default_bans: Vec<usize>,
     /// The rules, then one entry for each named policy (for routes that name it), then the one for unmatched requests.
     pub rules: Vec<Rule>,
     /// Finds the first rule that matches.
@@ -157,6 +163,16 @@ impl Policy {
     /// The name of the limit at `index`, for counters.
     pub fn limit_label(&self, index: u16) -> Option<&str> {
         self.limits.get(usize::from(index)).map(|limit| limit.name.as_str())
+    }
+
+    /// The name of the ban at `index`, for counters.
+    pub fn ban_label(&self, index: u16) -> Option<&str> {
+        self.bans.get(usize::from(index)).map(|ban| ban.name.as_str())
+    }
+
+    /// The bans of the rule at `index`; where there is none, those that hold by default.
+    pub fn bans_of(&self, index: u16) -> &[usize] {
+        self.rules.get(usize::from(index)).map_or(&self.default_bans, |rule| &rule.bans)
     }
 
     /// The name of the provider at `index`, for counters.

@@ -36,6 +36,8 @@ pub struct Rule {
     pub limits_by_address: Vec<usize>,
     /// Limits that need the principal, by index.
     pub limits_by_principal: Vec<usize>,
+    /// Bans, by index.
+    pub bans: Vec<usize>,
     /// Rules about request headers.
     pub headers: HeaderRules,
     /// What the gateway itself answers, once all checks have passed.

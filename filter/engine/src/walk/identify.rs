@@ -26,7 +26,7 @@ use super::{Stop, Walk};
 enum Refusal {
     /// It is refused.
     Denied(Denial),
-    /// The provider must be asked or waited for.
+    /// The provider must be asked or waited for, or another check has refused the request already.
     Wait(Stop),
     /// The provider cannot be asked, and the configuration says that the request then goes on.
     LetIn(Denial),
@@ -117,6 +117,7 @@ impl<'a> Walk<'a> {
         let Some(credential) = credentials::find(self.head, path, sources)? else {
             return self.vouched_by_certificate(candidates());
         };
+        self.check_claimed_name(&credential).map_err(Refusal::Wait)?;
         let verified = self.verify(candidates(), &credential);
         let strips = match &verified {
             Ok(principal) => policy.providers.get(usize::from(principal.provider)).is_some_and(|found| found.strip),

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod authorise;
+mod bans;
 mod cors;
 mod identify;
 mod payload;
@@ -14,7 +15,8 @@ use std::time::Duration;
 
 use crate::answer::{Answer, Denial, LocalAnswer, Reason};
 use crate::audit;
-use crate::config::schema::Mode;
+use crate::bans::Stage;
+use crate::config::schema::{Mode, Serve};
 use crate::counters::{CounterId, Verdict};
 use crate::engine::{Engine, HeaderChange, Passage, plain_text};
 use crate::forward;
@@ -45,6 +47,10 @@ pub struct Progress {
     pub charged_by_address: bool,
     /// What the response is to say about them.
     pub told: Vec<HeaderChange>,
+    /// That its sender is banned was recorded already, in monitor mode.
+    pub noted_ban: bool,
+    /// It has been refused for an offence already, perhaps in monitor mode.
+    pub offended: bool,
     /// The request's DPoP proof is in the store of used ones, by this very request.
     pub used_proof: bool,
     /// Answers about opaque tokens that the request has waited for.
@@ -64,6 +70,8 @@ pub enum Stop {
     Serve {
         /// The rule.
         rule: u16,
+        /// What it answers.
+        serve: Serve,
         /// The verified subject, for the audit event.
         caller: String,
     },
@@ -94,6 +102,8 @@ pub struct Walk<'a> {
     principal: Option<Principal>,
     /// Whom the other credentials name, where the rule asks for several.
     others: Vec<Principal>,
+    /// The user name that a credential claims, where a ban asks for it.
+    claimed_name: Option<Vec<u8>>,
     /// The caller was let in without an identity, by monitor mode or `on_error: allow`; that is recorded.
     let_in: bool,
     /// ... by `on_error: allow`, which excuses from scopes and roles alone.
@@ -129,6 +139,7 @@ impl<'a> Walk<'a> {
             rule: NO_RULE,
             principal: None,
             others: Vec::new(),
+            claimed_name: None,
             let_in: false,
             excused: false,
             selected: Selected::Nothing,
@@ -172,11 +183,15 @@ impl<'a> Walk<'a> {
         if !std::mem::replace(&mut self.progress.checked_address, true) {
             self.check_address(rule)?;
         }
+        self.check_bans(Stage::Address)?;
         if !std::mem::replace(&mut self.progress.checked_headers, true) {
             self.check_headers(rule)?;
         }
         self.charge_by_address(rule)?;
         self.identify(rule, &path)?;
+        if self.principal.is_some() {
+            self.check_bans(Stage::Identity)?;
+        }
         self.check_revocation(rule)?;
         self.check_scopes(rule)?;
         if !rule.authorisation.is_empty() {
@@ -184,9 +199,9 @@ impl<'a> Walk<'a> {
         }
         self.charge(rule, &rule.limits_by_principal)?;
         self.check_payload(rule)?;
-        if rule.serve.is_some() {
+        if let Some(serve) = rule.serve {
             let caller = self.principal.as_ref().and_then(Principal::subject).unwrap_or_default().to_owned();
-            return Err(Stop::Serve { rule: self.rule, caller });
+            return Err(Stop::Serve { rule: self.rule, serve, caller });
         }
         self.forward(rule)?;
         self.tell_browser(rule);
@@ -241,7 +256,11 @@ impl<'a> Walk<'a> {
                 self.selected = selected;
                 Ok(Some(rule))
             }
-            None => self.tolerate(policy.mode, self.unmatched(path)).map(|()| None),
+            None => {
+                // Whoever is banned does not learn what there is.
+                self.check_bans(Stage::Address)?;
+                self.tolerate(policy.mode, self.unmatched(path)).map(|()| None)
+            }
         }
     }
 
@@ -463,9 +482,16 @@ impl<'a> Walk<'a> {
     }
 
     /// Whether the refusal keeps a caller from the gateway's own calls. Those change what the gateway does, so nobody makes
-    /// them in monitor mode, or by `on_error: allow`, who could not make them otherwise. Limits keep their mode.
+    /// them in monitor mode, or by `on_error: allow`, who could not make them otherwise. Limits and bans keep their mode.
     fn guards_own_calls(&self, reason: Reason) -> bool {
-        let is_of_limit = matches!(reason, Reason::LimitExceeded | Reason::LimitOverflow | Reason::LimitUnavailable);
+        let is_of_limit = matches!(
+            reason,
+            Reason::LimitExceeded
+                | Reason::LimitOverflow
+                | Reason::LimitUnavailable
+                | Reason::Banned
+                | Reason::BansUnavailable
+        );
         let serves = self.policy.rules.get(usize::from(self.rule)).is_some_and(|rule| rule.serve.is_some());
         serves && !is_of_limit
     }
@@ -517,6 +543,7 @@ impl<'a> Walk<'a> {
         };
         let line = event.to_line();
         self.engine.log.push(line);
+        self.count_offence(denial, verdict);
     }
 
     fn address(&self) -> Option<IpAddr> {

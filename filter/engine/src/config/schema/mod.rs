@@ -1,6 +1,7 @@
 //! Every section of the configuration as the operator writes it. `policy` compiles them.
 
 mod authorisation;
+mod bans;
 mod edge;
 mod limits;
 mod payload;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 pub use self::authorisation::*;
+pub use self::bans::*;
 pub use self::edge::*;
 pub use self::limits::*;
 pub use self::payload::*;
@@ -74,6 +76,8 @@ section! {
         providers: BTreeMap<String, ProviderSection>,
         /// Limits that rules can name, shared by all workers.
         limits: BTreeMap<String, LimitSection>,
+        /// Bans that rules can name: who fails too often is refused for a while. Shared by all workers.
+        bans: BTreeMap<String, BanSection>,
         /// Named bundles of requirements that rules use.
         policies: BTreeMap<String, PolicySection>,
         /// What holds where a rule says nothing.
@@ -114,6 +118,8 @@ section! {
         unmatched_method: UnmatchedMethod = "not_found",
         /// Limits that apply to every request, beside those of its rule.
         limits: Vec<String>,
+        /// Bans that apply where a rule names none of its own, and to requests that no rule matches.
+        bans: Vec<String>,
         /// `deny` applies to every rule, beside its own; `allow` to every rule that has none of its own.
         addresses: Option<AddressesSection>,
         /// Attacks that are looked for in what clients send, where a rule says nothing.

@@ -28,6 +28,8 @@ section! {
         when: Option<OneOrMany<ConditionSection>>,
         /// Limits that apply, by name.
         limits: Option<Vec<String>>,
+        /// Bans that apply, by name, in place of those of `defaults.bans`; an empty list: none.
+        bans: Option<Vec<String>>,
         /// Rules about request headers.
         headers: Option<HeadersSection>,
         /// The service gets an internal token for the caller.
@@ -99,6 +101,8 @@ words! {
     pub enum Serve {
         /// Pushed revocations: GET lists them, POST adds one, DELETE lifts one.
         Revocations = "revocations",
+        /// Bans: GET lists them, POST adds one, DELETE lifts one.
+        Bans = "bans",
     }
 }
 

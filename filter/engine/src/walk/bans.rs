@@ -1,0 +1,119 @@
+//! Bans on the walk: whether the sender is banned, and what its offences lead to.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::answer::{Denial, Reason};
+use crate::bans::{Case, Offence, Refusal, Stage, Subject};
+use crate::config::schema::Mode;
+use crate::counters::{CounterId, Verdict};
+use crate::credentials::{Credential, TokenSource};
+use crate::engine::plain_text;
+
+use super::{Stop, Walk};
+
+impl Walk<'_> {
+    /// Whether the sender is banned, as far as it is known at this stage. A request that was held comes by here again.
+    pub(super) fn check_bans(&mut self, stage: Stage) -> Result<(), Stop> {
+        let policy = self.policy;
+        for index in policy.bans_of(self.rule) {
+            let Some(ban) = policy.bans.get(*index).filter(|ban| ban.key.stage() == stage) else { continue };
+            let (bans, store, now) = (&self.engine.bans, self.ports.store, self.now);
+            let found = self.as_subject(|subject| bans.check(*index, ban, subject, store, now));
+            let Err(refusal) = found else { continue };
+            let name = &ban.name;
+            let (denial, event) = match refusal {
+                Refusal::Banned { retry_after, strikes } => {
+                    let detail = format!("ban {name:?}, strikes {strikes}");
+                    (Denial::new(Reason::Banned, detail).retry_after(retry_after), "refused")
+                }
+                Refusal::Overflow { retry_after } => {
+                    let detail = format!("ban {name:?}: its table has no place");
+                    (Denial::new(Reason::Banned, detail).retry_after(retry_after), "refused")
+                }
+                Refusal::Unavailable(trouble) => {
+                    let detail = format!("ban {name:?}: {trouble}");
+                    (Denial::new(Reason::BansUnavailable, detail).retry_after(1), "error")
+                }
+            };
+            let mode = if ban.is_monitored() { Mode::Monitor } else { self.rule_mode() };
+            let is_watched = mode == Mode::Monitor;
+            // One that waited was told of already.
+            if is_watched && std::mem::replace(&mut self.progress.noted_ban, true) {
+                continue;
+            }
+            let event = if is_watched && event == "refused" { "monitored" } else { event };
+            self.engine.counters.add(CounterId::Ban(number(*index), event));
+            self.tolerate(mode, denial)?;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::check_bans`] for the user name that a credential claims, before anybody has verified it.
+    pub(super) fn check_claimed_name(&mut self, credential: &Credential<'_>) -> Result<(), Stop> {
+        let policy = self.policy;
+        let bans = policy.bans_of(self.rule).iter().filter_map(|index| policy.bans.get(*index));
+        if !bans.into_iter().any(|ban| ban.key.stage() == Stage::Claim) {
+            return Ok(());
+        }
+        let Some(name) = claimed_name(credential) else { return Ok(()) };
+        self.claimed_name = Some(name);
+        self.check_bans(Stage::Claim)
+    }
+
+    /// Counts a refusal, where it is an offence: the one place where offences come from.
+    ///
+    /// What was only watched counts for bans that are only watched, and once for each request, as if it had ended there.
+    pub(super) fn count_offence(&mut self, denial: &Denial, verdict: Verdict) {
+        let Some(offence) = Offence::of(denial.reason) else { return };
+        let policy = self.policy;
+        let bans = policy.bans_of(self.rule);
+        if bans.is_empty() {
+            return;
+        }
+        let is_first = !std::mem::replace(&mut self.progress.offended, true);
+        for index in bans {
+            let Some(ban) = policy.bans.get(*index).filter(|ban| ban.offences.contains(&offence)) else { continue };
+            let counts = if ban.is_monitored() { is_first } else { verdict == Verdict::Denied };
+            if !counts {
+                continue;
+            }
+            let (bans, store, now) = (&self.engine.bans, self.ports.store, self.now);
+            let rule = policy.rule_label(self.rule).unwrap_or("none");
+            let request_id = plain_text(self.head.headers(), "x-request-id");
+            let outcome = self.as_subject(|subject| {
+                bans.offend(*index, ban, &Case { subject, offence, rule, request_id }, store, now)
+            });
+            self.engine.take_up_offence(*index, outcome);
+        }
+    }
+
+    /// What is known of the sender so far.
+    fn as_subject<T>(&self, then: impl FnOnce(&Subject<'_>) -> T) -> T {
+        let principal = self.principal.as_ref().and_then(|principal| {
+            let provider = self.policy.provider_label(principal.provider)?;
+            Some((provider, principal.subject()?))
+        });
+        then(&Subject { address: &|| self.address(), principal, username: self.claimed_name.as_deref() })
+    }
+
+    fn rule_mode(&self) -> Mode {
+        let rule = self.policy.rules.get(usize::from(self.rule));
+        self.mode(rule.map_or(self.policy.mode, |rule| rule.mode))
+    }
+}
+
+fn number(index: usize) -> u16 {
+    u16::try_from(index).unwrap_or(u16::MAX)
+}
+
+/// The user name of `Basic` credentials (RFC 7617), right or wrong.
+fn claimed_name(credential: &Credential<'_>) -> Option<Vec<u8>> {
+    let TokenSource::Header { scheme: Some(scheme), .. } = credential.source else { return None };
+    if !scheme.eq_ignore_ascii_case("Basic") {
+        return None;
+    }
+    let mut name = STANDARD.decode(&credential.token).ok()?;
+    name.truncate(name.iter().position(|b| *b == b':')?);
+    Some(name)
+}
