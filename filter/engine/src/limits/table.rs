@@ -299,6 +299,35 @@ impl Table {
         Err(Reason::Contended)
     }
 
+    /// Charges `cost` more than `charge` took from this table, although nobody can refuse it any more: it may leave a debt. Gives
+    /// the counters before and after, or `None` where the entry went to another client and there is no place for a new one.
+    ///
+    /// # Errors
+    /// [`Reason`] where the shared data cannot be used, or other workers are faster too many times in a row.
+    pub fn owe<S: SharedStore + ?Sized>(
+        &self,
+        store: &S,
+        charge: &Charge,
+        cost: u64,
+        now: UnixNanos,
+    ) -> Result<Option<(Counter, Counter)>, Reason> {
+        let key = self.key(charge.slot);
+        for _ in 0..TRIES {
+            let mut read = Read::from_store(store, &key)?;
+            let (index, before) = match read.bucket.place(charge.id, now) {
+                Place::Held(index, counter) => (index, counter),
+                Place::Reusable(index) => (index, Counter::default()),
+                Place::Full { .. } => return Ok(None),
+            };
+            let after = charge.algorithm.owe(before, cost, now);
+            read.bucket.put(index, charge.id, after);
+            if read.write_back(store, &key)? == WriteOutcome::Written {
+                return Ok(Some((before, after)));
+            }
+        }
+        Err(Reason::Contended)
+    }
+
     /// The instant up to which an entry may be busy at `now`, and the one to which a later one is cut.
     fn belief(&self, now: UnixNanos) -> (UnixNanos, UnixNanos) {
         let back_to = now.0.saturating_add(self.longest_debt);
