@@ -244,6 +244,13 @@ pub struct Charge {
     spent: Spent,
 }
 
+impl Charge {
+    /// The quota that it was charged to.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+}
+
 impl Table {
     /// The table of the limit `name` with room for `capacity` clients that are busy at the same time (rounded up to
     /// whole buckets). Nothing is written before the first request.

@@ -23,7 +23,7 @@ use crate::strict_json;
 use super::authorisation::{self, Origin};
 use super::provider::Surroundings;
 use super::{Binding, Environment, HeaderRules, Limit, Policy, Provider, Required, Rule, Who};
-use super::{addresses, cors, responses, salvage, services};
+use super::{addresses, cors, limit_costs, responses, salvage, services};
 
 /// How deeply a configuration may nest.
 const MAX_DEPTH: usize = 32;
@@ -224,6 +224,7 @@ impl<'a> Compiler<'a> {
             providers: providers.into_iter().collect::<Option<_>>()?,
             limits: limits.into_iter().collect::<Option<_>>()?,
             answers_preflights: rules.iter().flatten().any(|rule| rule.cors.is_some()),
+            limit_headers: config.defaults.limit_headers,
             rules: rules.into_iter().collect::<Option<_>>()?,
             index: RuleIndex::new(matches.into_iter().collect::<Option<_>>()?),
             routes,
@@ -424,17 +425,22 @@ impl<'a> Compiler<'a> {
         rule.serve = section.serve;
         // What the gateway itself serves is for operators, not for pages of other origins.
         rule.cors = rule.cors.filter(|_| section.serve.is_none());
-        if section.serve == Some(Serve::Revocations) {
-            if config.revocation.as_ref().is_none_or(|revocation| revocation.push.is_none()) {
-                let hint = "write `revocation: {push: {}}`";
-                self.problems.add_with_hint(member_path(path, "serve"), "revocations cannot be pushed", hint);
-            }
+        let is_pushed = config.revocation.as_ref().is_some_and(|revocation| revocation.push.is_some());
+        if section.serve == Some(Serve::Revocations) && !is_pushed {
+            let hint = "write `revocation: {push: {}}`";
+            self.problems.add_with_hint(member_path(path, "serve"), "revocations cannot be pushed", hint);
+        }
+        if let Some(serve) = section.serve {
             // A scope that nobody may have keeps out only those who have it.
             let asks_for_scope = !(rule.scopes.all.is_empty() && rule.scopes.any.is_empty());
             if !matches!(rule.who, Who::VouchedFor(_)) || !asks_for_scope {
+                let problem = match serve {
+                    Serve::Revocations => "lets too many revoke tokens",
+                    Serve::Limits => "lets too many ask about other clients",
+                };
                 self.problems.add_with_hint(
                     member_path(path, "serve"),
-                    "lets too many revoke tokens",
+                    problem,
                     "the rule needs a provider and a scope of its own",
                 );
             }
@@ -488,9 +494,18 @@ impl<'a> Compiler<'a> {
                 _ => {}
             }
         }
-        let needs_principal = |index: &usize| {
-            limits.get(*index).and_then(Option::as_ref).is_some_and(|limit| limit.key.needs_principal())
-        };
+        let needs_principal =
+            |index: &usize| limits.get(*index).and_then(Option::as_ref).is_some_and(Limit::needs_principal);
+        let named = all.iter().filter_map(|index| limits.get(*index)?.as_ref());
+        for (limit, variable) in named.clone().flat_map(|limit| limit.key.path_variables().map(move |v| (limit, v))) {
+            if origin.lacks_variable(variable) {
+                let problem =
+                    format!("the limit {:?} counts by {{{variable}}}, which `match.path` does not have", limit.name);
+                let hint = "without it, all requests of the rule would share one counter";
+                self.problems.add_with_hint(path, problem, hint);
+            }
+        }
+        let costs = limit_costs::compile(path, section, origin.is_rule(), named, self.problems);
         let (limits_by_principal, limits_by_address) = all.into_iter().partition(needs_principal);
         let headers = self.header_rules(&member_path(path, "headers"), section.headers.as_ref());
         if section.internal_token.is_some() && config.internal_tokens.is_none() {
@@ -527,6 +542,7 @@ impl<'a> Compiler<'a> {
             authorisation: authorisation?,
             limits_by_address,
             limits_by_principal,
+            costs: costs?,
             headers: headers?,
         })
     }
@@ -615,6 +631,9 @@ fn inherit(section: &mut PolicySection, base: &PolicySection) {
     section.bind = section.bind.take().or_else(|| base.bind.clone());
     section.when = section.when.take().or_else(|| base.when.clone());
     section.limits = section.limits.take().or_else(|| base.limits.clone());
+    section.cost = section.cost.or(base.cost);
+    section.cost_from = section.cost_from.take().or_else(|| base.cost_from.clone());
+    section.refund_on = section.refund_on.take().or_else(|| base.refund_on.clone());
     section.headers = section.headers.take().or_else(|| base.headers.clone());
     section.internal_token = section.internal_token.take().or_else(|| base.internal_token.clone());
     section.resource = section.resource.take().or_else(|| base.resource.clone());

@@ -10,6 +10,8 @@ use crate::cors::Cors;
 use crate::responses::ResponseRules;
 use crate::scopes::Scopes;
 
+use super::Costs;
+
 /// What applies to a request: who may pass, with which scopes, how often, with which headers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
@@ -35,6 +37,8 @@ pub struct Rule {
     pub limits_by_address: Vec<usize>,
     /// Limits that need the principal, by index.
     pub limits_by_principal: Vec<usize>,
+    /// What a request costs these limits.
+    pub costs: Costs,
     /// Rules about request headers.
     pub headers: HeaderRules,
     /// What the gateway itself answers, once all checks have passed.

@@ -2,6 +2,7 @@
 
 mod authorisation;
 mod edge;
+mod limit_costs;
 mod limits;
 mod policies;
 mod providers;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 pub use self::authorisation::*;
 pub use self::edge::*;
+pub use self::limit_costs::*;
 pub use self::limits::*;
 pub use self::policies::*;
 pub use self::providers::*;
@@ -112,6 +114,8 @@ section! {
         unmatched_method: UnmatchedMethod = "not_found",
         /// Limits that apply to every request, beside those of its rule.
         limits: Vec<String>,
+        /// Which headers tell clients about limits.
+        limit_headers: LimitHeaders = "standard",
         /// `deny` applies to every rule, beside its own; `allow` to every rule that has none of its own.
         addresses: Option<AddressesSection>,
         /// What responses look like where a rule says nothing, and where no rule applies.

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{AddressesSection, Check, ConditionSection, CorsSection, Mode, ResponsesSection, RolesSection};
+use super::{
+    AddressesSection, Check, ConditionSection, CorsSection, CostFromSection, Mode, ResponsesSection, RolesSection,
+    StatusClass,
+};
 use crate::config::document::{Node, Problems};
 use crate::config::section::{Definitions, OneOrMany, Read};
 use crate::{section, words};
@@ -26,6 +29,12 @@ section! {
         when: Option<OneOrMany<ConditionSection>>,
         /// Limits that apply, by name.
         limits: Option<Vec<String>>,
+        /// What a request costs each of its limits; 1 unless said otherwise.
+        cost: Option<u64>,
+        /// A response header with the cost: what it says beyond `cost` is charged afterwards.
+        cost_from: Option<CostFromSection>,
+        /// Statuses of responses for which limits get their charge back: `5xx`, `503`.
+        refund_on: Option<OneOrMany<StatusClass>>,
         /// Rules about request headers.
         headers: Option<HeadersSection>,
         /// The service gets an internal token for the caller.
@@ -95,6 +104,8 @@ words! {
     pub enum Serve {
         /// Pushed revocations: GET lists them, POST adds one, DELETE lifts one.
         Revocations = "revocations",
+        /// How much of a limit a client has used: POST asks.
+        Limits = "limits",
     }
 }
 
