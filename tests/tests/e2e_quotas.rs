@@ -36,7 +36,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
             "window": {"key": "ip", "rate": "150/d", "algorithm": "fixed_window"},
             "sliding": {"key": "ip", "rate": "150/d", "algorithm": "sliding_window"},
             "tiered": {"key": "principal", "rate": "10/h", "tiers": {"claim": "plan", "values": {"gold": "40/h"}}},
-            "refunded": {"key": "ip", "rate": "40/h"},
+            "refunded": {"key": "ip", "quota": "40/day"},
             "costly": {"key": "ip", "rate": "60/h"},
             "routed": {"key": ["ip", "route"], "rate": "2/h"},
         },

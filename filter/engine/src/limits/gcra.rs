@@ -72,11 +72,12 @@ pub(super) fn owe(counter: Counter, quota: &Quota, cost: u64, now: UnixNanos) ->
 /// The counter without the part of a charge that time has not forgiven yet; `None` where none is left.
 ///
 /// A charge occupies the span of `amount` that ends at the arrival time it led to; the part of it that lies behind `now`
-/// has been worked off and must not be given a second time. Whatever was taken off the counter since (`memo` counts it)
-/// may have moved the charge that much nearer to now.
+/// has been worked off and must not be given a second time. What was taken off the counter since (`memo` counts it) may have
+/// moved the charge that much nearer to now, but no further than to the front: only what stood before it moves it.
 pub(super) fn give_back(counter: Counter, spent: &Spent, now: UnixNanos) -> Option<Counter> {
     let taken_off = counter.memo.wrapping_sub(spent.memo);
-    let end = spent.mark.saturating_sub(taken_off).min(counter.busy_until);
+    let before = spent.mark.saturating_sub(spent.amount).saturating_sub(spent.at.0);
+    let end = spent.mark.saturating_sub(taken_off.min(before)).min(counter.busy_until);
     let amount = end.saturating_sub(now.0).min(spent.amount);
     (amount > 0).then(|| Counter {
         busy_until: counter.busy_until.saturating_sub(amount),
@@ -303,6 +304,26 @@ mod tests {
         let back = give_back(taken.counter, &taken.spent, now).unwrap();
         assert_eq!(take(back, &ten(), 0, now).unwrap().standing.remaining, 5);
         assert_eq!(give_back(back, &taken.spent, now), None);
+    }
+
+    #[test]
+    fn refunds_in_any_order_give_back_everything() {
+        let now = UnixNanos::from_secs(100);
+        let first = take(Counter::default(), &ten(), 1, now).unwrap();
+        let second = take(first.counter, &ten(), 2, now).unwrap();
+        let third = take(second.counter, &ten(), 2, now).unwrap();
+        let (one, two, three) = (first.spent, second.spent, third.spent);
+        for order in [
+            [one, two, three],
+            [one, three, two],
+            [two, one, three],
+            [two, three, one],
+            [three, one, two],
+            [three, two, one],
+        ] {
+            let back = order.iter().fold(third.counter, |counter, spent| give_back(counter, spent, now).unwrap());
+            assert_eq!(back.busy_until, now.0);
+        }
     }
 
     #[test]
