@@ -29,6 +29,7 @@ mod limiter;
 pub mod limits;
 pub mod matching;
 pub mod metadata;
+mod payload;
 pub mod policy;
 pub mod ports;
 mod principal;
@@ -49,3 +50,4 @@ pub use engine::{Actions, Engine, FetchResult, HeaderChange, Passage, Seed, Step
 pub use key_sets::{FetchId, RequestId};
 pub use limiter::Settlement;
 pub use routes::JudgedRoute;
+pub use walk::Body;

@@ -8,6 +8,7 @@ mod cors;
 mod limit;
 mod limit_costs;
 mod limit_key;
+mod payload;
 mod provider;
 mod responses;
 mod rule;

@@ -4,6 +4,7 @@ mod addresses;
 mod authorise;
 mod cors;
 mod identify;
+mod payload;
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -30,6 +31,9 @@ use crate::responses::Dress;
 use crate::revocation;
 use crate::routes::{JudgedRoute, Selected};
 use crate::time::UnixNanos;
+
+pub use payload::Body;
+pub(crate) use payload::Suspended;
 
 /// What a request has behind it when it is judged again.
 #[derive(Debug, Default)]
@@ -66,6 +70,8 @@ pub enum Stop {
         /// The verified subject, for the audit event.
         caller: String,
     },
+    /// The body has to be judged, of at most so many bytes.
+    NeedBody(Box<Suspended>, usize),
     /// An introspection endpoint has to be asked.
     Ask(Question),
     /// The keys of `provider` are on their way.
@@ -180,6 +186,7 @@ impl<'a> Walk<'a> {
             self.authorise(rule, &path)?;
         }
         self.charge(rule, &rule.limits_by_principal, &path)?;
+        self.check_payload(rule)?;
         if rule.serve.is_some() {
             let caller = self.principal.as_ref().and_then(Principal::subject).unwrap_or_default().to_owned();
             return Err(Stop::Serve { rule: self.rule, caller });
@@ -190,8 +197,13 @@ impl<'a> Walk<'a> {
         self.passage.dress = self.dress();
         if !self.passage.request.is_empty() && self.policy.routes.is_in_use() {
             let request_id = plain_text(self.head.headers(), "x-request-id").map(str::to_owned);
-            self.passage.judged = Some(JudgedRoute { rule: self.rule, request_id, selected: self.selected });
+            self.passage.judged = Some(JudgedRoute {
+                rule: self.rule,
+                request_id,
+                selected: std::mem::replace(&mut self.selected, Selected::Nothing),
+            });
         }
+        self.wait_for_body(rule)?;
         self.engine.counters.add(CounterId::Decision(self.rule, Reason::Ok, Verdict::Allowed));
         Ok(self.passage)
     }

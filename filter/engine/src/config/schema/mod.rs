@@ -4,6 +4,7 @@ mod authorisation;
 mod edge;
 mod limit_costs;
 mod limits;
+mod payload;
 mod policies;
 mod providers;
 mod services;
@@ -16,6 +17,7 @@ pub use self::authorisation::*;
 pub use self::edge::*;
 pub use self::limit_costs::*;
 pub use self::limits::*;
+pub use self::payload::*;
 pub use self::policies::*;
 pub use self::providers::*;
 pub use self::services::*;
@@ -118,6 +120,8 @@ section! {
         limit_headers: LimitHeaders = "standard",
         /// `deny` applies to every rule, beside its own; `allow` to every rule that has none of its own.
         addresses: Option<AddressesSection>,
+        /// Attacks that are looked for in what clients send, where a rule says nothing.
+        payload: Option<PayloadSection>,
         /// What responses look like where a rule says nothing, and where no rule applies.
         responses: Option<ResponsesSection>,
     }
