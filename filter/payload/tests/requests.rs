@@ -183,3 +183,13 @@ fn many_harmless_values_never_add_up() {
     let verdict = inspected("POST", "/", &[JSON], &format!("[{}]", items.join(",")));
     assert!(verdict.worst().is_none_or(|(_, score)| score < 5), "{:?}", verdict.worst());
 }
+
+#[test]
+fn a_request_with_too_many_values_is_refused() {
+    let body = format!("[{}\"a\"]", "\"a\",".repeat(arguments::MOST));
+    let verdict = inspected("POST", "/", &[JSON], &body);
+    assert!(verdict.findings().iter().any(|f| f.rule.as_str() == "protocol-too-costly"));
+    let parts = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n".repeat(300) + "--b--";
+    let verdict = inspected("POST", "/", &[PARTS], &parts);
+    assert!(verdict.findings().iter().any(|f| f.rule.as_str() == "protocol-too-costly"));
+}

@@ -9,6 +9,7 @@ mod xml;
 
 use crate::bytes::{part, rest, trimmed};
 use crate::protocol;
+use crate::rules::id;
 use crate::scanner::Inspection;
 use crate::verdict::{Place, Source};
 
@@ -35,8 +36,8 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Values of one request that are read at most.
-pub const MOST: usize = 4_096;
+/// Values of one request that are read at most. A request with more is an attack on the reading: it is refused, not half read.
+pub const MOST: usize = 20_000;
 
 /// Hands every value of the request to the inspection.
 pub fn inspect(request: &Request<'_>, inspection: &mut Inspection<'_>) {
@@ -98,6 +99,8 @@ impl Values<'_, '_> {
         self.count += 1;
         if self.count <= MOST {
             self.inspection.value(Source { place, name }, value);
+        } else if self.count == MOST + 1 {
+            self.inspection.note(id::PROTOCOL_TOO_COSTLY, Source { place, name }, b"");
         }
     }
 

@@ -2,7 +2,8 @@
 
 use crate::bytes::{find, part, rest, trimmed};
 use crate::protocol;
-use crate::verdict::Place;
+use crate::rules::id;
+use crate::verdict::{Place, Source};
 
 use super::Values;
 
@@ -29,6 +30,7 @@ pub fn inspect(boundary: &[u8], body: &[u8], values: &mut Values<'_, '_>) {
         }
         at = end;
     }
+    values.inspection.note(id::PROTOCOL_TOO_COSTLY, Source { place: Place::Multipart, name: b"" }, b"");
 }
 
 fn one(piece: &[u8], values: &mut Values<'_, '_>) {

@@ -52,7 +52,7 @@ fn one(attribute: &tag::Attribute<'_>, text: &[u8], start: usize, evidence: &mut
     if listed(tables::HTML_URL_ATTRIBUTES, local) && runs_script(attribute.value) {
         evidence.add(id::XSS_SCRIPT_URL, excerpt);
     }
-    if matches!(name, b"srcdoc" | b"formaction") && attribute.has_value {
+    if matches!(name, b"srcdoc" | b"formaction" | b"datasrc" | b"datafld" | b"dataformatas") && attribute.has_value {
         evidence.add(id::XSS_ACTIVE_ATTRIBUTE, excerpt);
     }
     if name == b"style" && active_style(attribute.value) {

@@ -95,7 +95,7 @@ impl Tokens {
                 let length = rest(text, i).iter().take_while(|&&b| b == b'@').count();
                 let name = rest(text, i + length)
                     .iter()
-                    .take_while(|&&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$'))
+                    .take_while(|&&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$' | 128..))
                     .count();
                 self.push(if name > 0 || length > 1 { b'v' } else { b'?' });
                 length + name
