@@ -82,8 +82,11 @@ pub fn conditions(rule: &Rule) -> String {
 pub fn limits(policy: &Policy, indices: &[usize]) -> String {
     let limits = indices.iter().filter_map(|index| policy.limits.get(*index));
     let texts = limits.map(|limit| {
-        let quota = &limit.quota;
-        format!("{} ({} in {} s)", limit.name, quota.requests(), quota.window().as_secs_f64())
+        let algorithm = &limit.algorithm;
+        match algorithm.window() {
+            Some(window) => format!("{} ({} in {} s)", limit.name, algorithm.per_window(), window.as_secs_f64()),
+            None => format!("{} ({} per month)", limit.name, algorithm.per_window()),
+        }
     });
     texts.collect::<Vec<_>>().join(", ")
 }

@@ -67,6 +67,24 @@ impl Event<'_> {
     }
 }
 
+/// The event of a client that has used `share` percent of a quota: once per client and window.
+pub fn quota_line(limit: &str, share: u8, caller: Option<&str>, request_id: Option<&str>, now: UnixNanos) -> String {
+    let mut event = Map::new();
+    let mut text = |name: &str, value: &str| event.insert(name.to_owned(), Value::String(shortened(value)));
+    text("@timestamp", &to_rfc3339(now));
+    text("event.kind", "event");
+    text("event.action", "quota_warning");
+    text("portcullis.limit", limit);
+    text("message", &format!("{share}% of the quota is used"));
+    if let Some(caller) = caller {
+        text("user.id", caller);
+    }
+    if let Some(request_id) = request_id {
+        text("http.request.id", request_id);
+    }
+    Value::Object(event).to_string()
+}
+
 /// The first characters of a client's text.
 pub fn shortened(text: &str) -> String {
     match text.char_indices().nth(MAX_TEXT) {

@@ -1,4 +1,6 @@
-//! Calls to the gateway itself: operators list, push and lift revocations and bans.
+//! Calls to the gateway itself: operators list, push and lift revocations and bans, and ask about limits.
+
+pub mod limits;
 
 use serde_json::json;
 

@@ -102,6 +102,10 @@ pub const COUNTERS: &[CounterFamily] = &[
         events: &[
             ("overflow", "the limit's table is full of busy clients (`on_overflow`)"),
             ("error", "the limit could not be counted (`on_error`)"),
+            ("warned", "a client has used the share of its quota that `warn_at` names"),
+            ("refunded", "a charge was given back for the response's status (`refund_on`)"),
+            ("cost_capped", "a response claimed more than `cost_from` believes"),
+            ("cost_unreadable", "a response's cost is no number, or there are several; nothing more was charged"),
         ],
     },
     CounterFamily {

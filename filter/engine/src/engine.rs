@@ -9,7 +9,7 @@ use crate::addresses::{self, AddressLists};
 use crate::answer::{Answer, Denial, LocalAnswer, Reason};
 use crate::audit;
 use crate::bans::{self, Bans, Case, Offence, Subject};
-use crate::call::{BanChange, Call, MAX_CALL_BYTES};
+use crate::call::{BanChange, Call, MAX_CALL_BYTES, limits as limits_call};
 use crate::callout::{Callout, CalloutIds};
 use crate::config::Problems;
 use crate::config::schema::{Mode, Serve};
@@ -19,7 +19,7 @@ use crate::internal_token::Minter;
 use crate::introspection::{self, Introspection};
 use crate::jwt::KeySet;
 use crate::key_sets::{self, Event, EventKind, Fetch, FetchId, FetchOutcome, KeySets, RequestId, Resume, WaitLimits};
-use crate::limiter::Limiter;
+use crate::limiter::{Limiter, Settlement, Warning};
 use crate::limits;
 use crate::payload::Inspector;
 use crate::policy::{Environment, Policy};
@@ -73,6 +73,8 @@ pub struct Passage {
     /// What the route said about the policy, for [`Engine::check_route`] once the response is there: the changes to the
     /// request's head may have led to another route.
     pub judged: Option<JudgedRoute>,
+    /// Charges of limits that the response may change: for [`Engine::settle`] once it is there.
+    pub settlement: Option<Settlement>,
     /// Further changes, which depend on what the response's head is: [`Dress::changes`].
     pub dress: Option<Dress>,
 }
@@ -231,7 +233,7 @@ impl Engine {
     /// The worker starts. Gives when the first tick is wanted.
     pub fn on_start(&mut self, store: &dyn SharedStore, now: UnixNanos) -> Duration {
         self.counters.add(CounterId::Configuration("accepted"));
-        self.limiter = Limiter::new(&self.policy.limits, store, self.seed.half());
+        self.limiter = Limiter::new(&self.policy.limits, self.policy.limit_headers, store, self.seed.half());
         self.bans = Bans::new(&self.policy.bans, store, self.seed.half());
         self.open_proofs(store, now);
         let lists = self.revocations.on_start(now, store);
@@ -320,6 +322,38 @@ impl Engine {
             Dress { rules: Rc::clone(rules), is_https: false, is_identified: false }.put_on(&mut answer.headers);
         }
         Some(answer)
+    }
+
+    /// The response of a request is there whose limits depend on it; `headers` is its header map in the ABI's serialised form.
+    pub fn settle(&mut self, settlement: &Settlement, headers: Vec<u8>, store: &dyn SharedStore, now: UnixNanos) {
+        let policy = Rc::clone(&self.policy);
+        let costs = policy.rules.get(usize::from(settlement.rule)).map(|rule| &rule.costs);
+        let Some((settling, paid)) = costs.and_then(|costs| Some((costs.settling.as_ref()?, costs.each))) else {
+            return;
+        };
+        // A head that cannot be read says nothing about the cost: what was charged stays.
+        let Ok(response) = Headers::from_pairs_buffer(headers) else { return };
+        let rule = (settling, paid);
+        let settled = self.limiter.settle(&policy.limits, rule, &settlement.charges, &response, store, now);
+        for (limit, event) in settled.events {
+            self.counters.add(CounterId::Limit(limit, event));
+        }
+        self.warn(&settled.warnings, settlement.caller.as_deref(), settlement.request_id.as_deref(), now);
+    }
+
+    /// Counts and logs quotas whose `warn_at` was reached.
+    pub(crate) fn warn(
+        &mut self,
+        warnings: &[Warning],
+        caller: Option<&str>,
+        request_id: Option<&str>,
+        now: UnixNanos,
+    ) {
+        for warning in warnings {
+            self.counters.add(CounterId::Limit(warning.limit, "warned"));
+            let limit = self.policy.limit_label(warning.limit).unwrap_or_default();
+            self.log.push(audit::quota_line(limit, warning.share, caller, request_id, now));
+        }
     }
 
     /// The stream of a request has ended.
@@ -492,6 +526,10 @@ impl Engine {
             Serve::Bans => {
                 let answered = call.answer_bans(&self.bans, &self.policy.bans, body, ports.store, now);
                 answered.map(|(answer, change)| (answer, change.map(|change| self.count_ban(change))))
+            }
+            Serve::Limits => {
+                let limits = limits_call::Limits { limiter: &self.limiter, policy: &self.policy };
+                call.answer_about_limits(&limits, body, ports.store, now).map(|answer| (answer, None))
             }
         };
         self.log_revocations();

@@ -49,5 +49,6 @@ pub use callout::Callout;
 pub use counters::{COUNTERS, CounterFamily, CounterId};
 pub use engine::{Actions, Engine, FetchResult, HeaderChange, Passage, Seed, Step};
 pub use key_sets::{FetchId, RequestId};
+pub use limiter::Settlement;
 pub use routes::JudgedRoute;
 pub use walk::Body;

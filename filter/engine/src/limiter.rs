@@ -1,33 +1,27 @@
 //! The limits of a policy on the shared table: descriptors out of requests, verdicts and headers out of standings.
 
-use std::net::IpAddr;
+mod key;
+mod legacy;
+mod report;
+mod settle;
+
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use crate::answer::{Denial, Reason};
-use crate::claims::Claims;
-use crate::config::schema::{Mode, OnError};
+use crate::config::schema::{LimitHeaders, Mode, OnError};
 use crate::engine::HeaderChange;
-use crate::forward;
-use crate::http::RequestHead;
-use crate::limits::descriptor::Ipv6Prefix;
 use crate::limits::{
-    Admitted, Algorithm, Demand, Denied, Descriptor, PartKind, Reason as LimitReason, Seed, Table, headers, take_all,
+    Admitted, Algorithm, Charge, Demand, Denied, Descriptor, Reason as LimitReason, Seed, Table, headers, take_all,
 };
-use crate::policy::{KeyPart, Limit, LimitKey};
+use crate::policy::Limit;
 use crate::ports::SharedStore;
 use crate::time::UnixNanos;
 
-/// What a request is counted by.
-pub struct Subject<'a> {
-    /// The request's head.
-    pub head: &'a RequestHead,
-    /// The rule's name.
-    pub rule: &'a str,
-    /// Asks for the client's address: a limit that takes the principal first seldom needs it.
-    pub address: &'a dyn Fn() -> Option<IpAddr>,
-    /// The provider's name and what it says of the caller.
-    pub principal: Option<(&'a str, &'a Claims)>,
-}
+pub use key::Subject;
+pub use legacy::Legacy;
+pub use report::{Question, QuestionError};
+pub use settle::Settlement;
 
 /// What became of a charge.
 #[derive(Debug, Default)]
@@ -36,67 +30,124 @@ pub struct Outcome {
     pub denials: Vec<(Mode, Denial)>,
     /// Headers of the response, if the request passes.
     pub response: Vec<HeaderChange>,
+    /// The same in the older headers, if they are wanted.
+    pub legacy: Option<Legacy>,
     /// What an operator should count: the limit's index and the event.
     pub events: Vec<(u16, &'static str)>,
+    /// What was charged, by limit, where the response may settle it.
+    pub charges: Vec<(u16, Charge)>,
+    /// Quotas whose `warn_at` was reached.
+    pub warnings: Vec<Warning>,
+}
+
+/// A client has used so much of a quota that the operator wants to know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Warning {
+    /// The limit's index.
+    pub limit: u16,
+    /// The share, in percent.
+    pub share: u8,
 }
 
 /// The tables of all limits.
 #[derive(Debug, Default)]
 pub struct Limiter {
     tables: Vec<Option<Opened>>,
+    /// `None`: not yet opened.
+    headers: Option<LimitHeaders>,
 }
 
 #[derive(Debug)]
 struct Opened {
     table: Table,
+    own: Rated,
+    /// In the order of the limit's tiers.
+    tiers: Vec<Rated>,
+}
+
+/// What some of a limit's clients may.
+#[derive(Debug)]
+struct Rated {
     algorithm: Algorithm,
-    /// This limit's part of `RateLimit-Policy`.
+    /// The limit's part of `RateLimit-Policy` for them.
     policy: String,
 }
 
 impl Limiter {
     /// Opens the tables. `offered` seeds the hash if no worker has done so yet.
-    pub fn new(limits: &[Limit], store: &dyn SharedStore, offered: [u8; 16]) -> Self {
+    pub fn new(limits: &[Limit], headers: LimitHeaders, store: &dyn SharedStore, offered: [u8; 16]) -> Self {
         let seed = Seed::shared(store, offered).ok();
         let open = |limit: &Limit| {
-            let algorithm = Algorithm::Gcra(limit.quota);
             let capacity = u32::try_from(limit.capacity).ok().and_then(NonZeroU32::new)?;
-            let debt = algorithm.longest_debt();
+            let longest = limit.algorithms().map(|(_, algorithm)| algorithm.longest_debt());
+            let debt = longest.fold(Duration::ZERO, Duration::max);
             let table = Table::new(&limit.name, capacity, debt, limit.overflow, seed?).ok()?;
-            let mut policy = String::new();
-            headers::push_policy(&mut policy, &limit.name, &algorithm).ok()?;
-            Some(Opened { table, algorithm, policy })
+            let mut rated = limit.algorithms().map(|(_, algorithm)| Rated::new(&limit.name, *algorithm));
+            let own = rated.next()??;
+            Some(Opened { table, own, tiers: rated.collect::<Option<_>>()? })
         };
-        Self { tables: limits.iter().map(open).collect() }
+        Self { tables: limits.iter().map(open).collect(), headers: Some(headers) }
     }
 
-    /// Charges all of `wanted` (indices into `limits`), or none of them if one refuses.
+    fn opened(&self, index: usize) -> Option<&Opened> {
+        self.tables.get(index).and_then(Option::as_ref)
+    }
+
+    /// Charges `cost` to all of `wanted` (indices into `limits`), or to none of them if one refuses.
     ///
     /// Limits in monitor mode are charged apart: they must not refuse what the others admit.
     pub fn charge(
         &self,
         limits: &[Limit],
         wanted: &[usize],
+        cost: Cost,
         subject: &Subject<'_>,
         store: &dyn SharedStore,
         now: UnixNanos,
     ) -> Outcome {
         let mut outcome = Outcome::default();
+        let told = self.headers.unwrap_or(LimitHeaders::None);
         let mut enforced: Vec<Charging<'_>> = Vec::with_capacity(wanted.len());
         for index in wanted {
             let Some(limit) = limits.get(*index) else { continue };
-            let Some(opened) = self.tables.get(*index).and_then(Option::as_ref) else {
+            let Some(opened) = self.opened(*index) else {
                 outcome.fail(*index, limit, "its table cannot be opened");
                 continue;
             };
-            let charging = Charging { index: *index, limit, opened, descriptor: describe(limit, subject) };
+            let tier = limit.tiers.as_ref().and_then(|tiers| subject.tier(tiers));
+            let rated = opened.rated(tier);
+            let charging = Charging { index: *index, limit, opened, rated, descriptor: key::describe(limit, subject) };
             match limit.mode {
                 Mode::Enforce => enforced.push(charging),
-                Mode::Monitor => outcome.charge(&[charging], store, now),
+                Mode::Monitor => outcome.charge(&[charging], cost, told, store, now),
             }
         }
-        outcome.charge(&enforced, store, now);
+        outcome.charge(&enforced, cost, told, store, now);
         outcome
+    }
+}
+
+/// What a request is charged.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    /// How much.
+    pub amount: u64,
+    /// Whether the response may settle it, so that the charges must be kept.
+    pub is_settled: bool,
+}
+
+impl Opened {
+    /// What clients of the tier at this place may; without one, what the limit itself says.
+    fn rated(&self, tier: Option<usize>) -> &Rated {
+        tier.and_then(|place| self.tiers.get(place)).unwrap_or(&self.own)
+    }
+}
+
+impl Rated {
+    fn new(name: &str, algorithm: Algorithm) -> Option<Self> {
+        let mut policy = String::new();
+        headers::push_policy(&mut policy, name, &algorithm).ok()?;
+        Some(Self { algorithm, policy })
     }
 }
 
@@ -104,11 +155,19 @@ struct Charging<'a> {
     index: usize,
     limit: &'a Limit,
     opened: &'a Opened,
+    rated: &'a Rated,
     descriptor: Descriptor,
 }
 
 impl Outcome {
-    fn charge(&mut self, charging: &[Charging<'_>], store: &dyn SharedStore, now: UnixNanos) {
+    fn charge(
+        &mut self,
+        charging: &[Charging<'_>],
+        cost: Cost,
+        told: LimitHeaders,
+        store: &dyn SharedStore,
+        now: UnixNanos,
+    ) {
         if charging.is_empty() {
             return;
         }
@@ -117,36 +176,53 @@ impl Outcome {
             .map(|one| Demand {
                 table: &one.opened.table,
                 descriptor: one.descriptor.as_bytes(),
-                algorithm: one.opened.algorithm,
-                cost: 1,
+                algorithm: one.rated.algorithm,
+                cost: cost.amount,
             })
             .collect();
         let mut admitted = Vec::with_capacity(demands.len());
         match take_all(store, &demands, now, &mut admitted) {
-            Ok(()) => self.admit(charging, &admitted),
+            Ok(()) => self.admit(charging, cost, told, &admitted),
             Err(denied) => {
                 if let Some(one) = charging.get(denied.index) {
-                    self.deny(one, &denied.denied);
+                    self.deny(one, told, &denied.denied);
                 }
             }
         }
     }
 
-    fn admit(&mut self, charging: &[Charging<'_>], admitted: &[Admitted]) {
+    fn admit(&mut self, charging: &[Charging<'_>], cost: Cost, told: LimitHeaders, admitted: &[Admitted]) {
         let mut policies = String::new();
         let mut standings = String::new();
         for (one, admitted) in charging.iter().zip(admitted) {
             if admitted.overflowed {
                 self.count(one.index, "overflow");
             }
+            if cost.is_settled {
+                self.charges.extend(admitted.charge.map(|charge| (number(one.index), charge)));
+            }
             let Some(standing) = &admitted.standing else { continue };
+            if let Some(share) = one.limit.warn_at {
+                let quota = one.rated.algorithm.most_at_once();
+                let used = quota.saturating_sub(standing.remaining);
+                if settle::reaches(quota, share, used.saturating_sub(cost.amount), used) {
+                    self.warnings.push(Warning { limit: number(one.index), share });
+                }
+            }
             if one.limit.mode == Mode::Monitor {
+                continue;
+            }
+            if told.are_legacy() {
+                let standing = Legacy::new(&one.rated.algorithm, standing);
+                self.legacy = Some(self.legacy.map_or(standing, |other| other.tighter(standing)));
+            }
+            if !told.are_standard() {
                 continue;
             }
             if !policies.is_empty() {
                 policies.push_str(", ");
             }
-            policies.push_str(&one.opened.policy);
+            policies.push_str(&one.rated.policy);
             // Sets its own comma. The name was good enough for the policy.
             let _ = headers::push_standing(&mut standings, &one.limit.name, standing);
         }
@@ -156,7 +232,7 @@ impl Outcome {
         }
     }
 
-    fn deny(&mut self, one: &Charging<'_>, denied: &Denied) {
+    fn deny(&mut self, one: &Charging<'_>, told: LimitHeaders, denied: &Denied) {
         if denied.overflowed {
             self.count(one.index, "overflow");
         }
@@ -172,9 +248,12 @@ impl Outcome {
         if let Some(wait) = wait {
             denial = denial.retry_after(headers::retry_after(wait));
             let mut standing = String::new();
-            if headers::push_used_up(&mut standing, name, wait).is_ok() {
-                denial.headers.push(("ratelimit-policy", one.opened.policy.clone()));
+            if told.are_standard() && headers::push_used_up(&mut standing, name, wait).is_ok() {
+                denial.headers.push(("ratelimit-policy", one.rated.policy.clone()));
                 denial.headers.push(("ratelimit", standing));
+            }
+            if told.are_legacy() {
+                denial.headers.extend(Legacy::used_up(&one.rated.algorithm, wait).headers());
             }
         }
         self.denials.push((one.limit.mode, denial));
@@ -190,66 +269,11 @@ impl Outcome {
     }
 
     fn count(&mut self, index: usize, event: &'static str) {
-        self.events.push((u16::try_from(index).unwrap_or(u16::MAX), event));
+        self.events.push((number(index), event));
     }
 }
 
-/// Whose counter the request charges.
-fn describe(limit: &Limit, subject: &Subject<'_>) -> Descriptor {
-    let mut descriptor = Descriptor::new();
-    descriptor.start(&limit.name);
-    match &limit.key {
-        LimitKey::All(parts) => {
-            for part in parts {
-                if !add(&mut descriptor, part, subject) {
-                    let (kind, name) = part.kind();
-                    descriptor.missing(kind, name);
-                }
-            }
-        }
-        LimitKey::FirstOf(parts) => {
-            if !parts.iter().any(|part| add(&mut descriptor, part, subject)) {
-                descriptor.part(PartKind::Everyone, "", b"");
-            }
-        }
-    }
-    descriptor
-}
-
-/// Adds a part, if the request has it.
-fn add(descriptor: &mut Descriptor, part: &KeyPart, subject: &Subject<'_>) -> bool {
-    let (kind, name) = part.kind();
-    match part {
-        KeyPart::Principal => {
-            let Some((provider, user)) = subject.principal.and_then(|(p, claims)| Some((p, claims.subject()?))) else {
-                return false;
-            };
-            descriptor.part(kind, provider, user.as_bytes());
-        }
-        KeyPart::Ip => {
-            let Some(address) = (subject.address)() else { return false };
-            descriptor.ip(address, Ipv6Prefix::default());
-        }
-        KeyPart::Rule => {
-            descriptor.part(kind, name, subject.rule.as_bytes());
-        }
-        KeyPart::Method => {
-            descriptor.part(kind, name, subject.head.method().as_str().as_bytes());
-        }
-        KeyPart::Header(header) => {
-            let mut values = subject.head.headers().get_all(header).peekable();
-            if values.peek().is_none() {
-                return false;
-            }
-            for value in values {
-                descriptor.part(kind, name, value);
-            }
-        }
-        KeyPart::Claim(claim) => {
-            let value = subject.principal.and_then(|(_, claims)| forward::claim_text(claims.get(claim)?));
-            let Some(value) = value else { return false };
-            descriptor.part(kind, name, value.as_bytes());
-        }
-    }
-    true
+/// A limit's index as counters have it.
+fn number(index: usize) -> u16 {
+    u16::try_from(index).unwrap_or(u16::MAX)
 }

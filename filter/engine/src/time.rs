@@ -61,6 +61,13 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
+/// The end of the month, in UTC, that holds `now`: the first instant of the next one.
+pub fn end_of_month(now: UnixNanos) -> UnixNanos {
+    let days = now.as_secs() / 86_400;
+    let (year, month, day) = civil(days);
+    UnixNanos::from_secs((days + 1 - day + days_in(year, month)) * 86_400)
+}
+
 /// The instant that `text` names: a date (its first instant, UTC) or a date and time with offset (RFC 3339, section 5.6),
 /// whole seconds. `None` for anything else, and before 1970.
 pub fn parse_rfc3339(text: &str) -> Option<UnixNanos> {

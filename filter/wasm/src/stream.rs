@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use portcullis_engine::answer::{Answer, LocalAnswer};
 use portcullis_engine::responses::Dress;
-use portcullis_engine::{Body, HeaderChange, JudgedRoute, Passage, RequestId, Step};
+use portcullis_engine::{Body, HeaderChange, JudgedRoute, Passage, RequestId, Settlement, Step};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
@@ -43,11 +43,13 @@ pub struct Response {
     dress: Option<Dress>,
     /// What the route said about the policy, where the request's head was changed.
     judged: Option<JudgedRoute>,
+    /// Charges that depend on the response.
+    settlement: Option<Settlement>,
 }
 
 impl From<Passage> for Response {
     fn from(passage: Passage) -> Self {
-        Self { changes: passage.response, dress: passage.dress, judged: passage.judged }
+        Self { changes: passage.response, dress: passage.dress, judged: passage.judged, settlement: passage.settlement }
     }
 }
 
@@ -137,6 +139,15 @@ impl Stream {
         answer
     }
 
+    /// Charges what the response says, or gives it back.
+    fn settle(&mut self) {
+        let Some((settlement, shell)) = self.response.settlement.take().zip(self.shell.as_ref()) else { return };
+        let headers = host::header_map(Map::Response).unwrap_or_default();
+        let mut engine = shell.engine.borrow_mut();
+        engine.settle(&settlement, headers, shell.ports().store, host::now());
+        shell.flush(&mut engine);
+    }
+
     fn take_body(&mut self, body: SeenBody, max: usize) -> Action {
         let Some(shell) = self.shell.clone() else { return Action::Pause };
         let step = judge_body(&shell, self.id, body, max);
@@ -218,6 +229,7 @@ impl HttpContext for Stream {
             refuse(&answer);
             return Action::Pause;
         }
+        self.settle();
         // The map is read only where what is to be done depends on it, and before it is changed.
         let dress = self.response.dress.as_ref();
         let dressed = dress.map(|dress| dress.changes(host::header_map(Map::Response).unwrap_or_default()));

@@ -322,6 +322,9 @@ impl Gateway {
             response: vec![(b":status".to_vec(), b"200".to_vec())],
             body: template.fill(&request.body)?.into_bytes(),
         };
+        if request.response.iter().any(|(name, _)| name == ":status") {
+            known.response.clear();
+        }
         for (name, value) in &request.response {
             known.response.push((name.clone().into_bytes(), template.bytes(value)?));
         }
@@ -389,6 +392,10 @@ impl Gateway {
             },
             Some(Verdict::Continue(passage)) => {
                 let known_response = self.requests.get(&id).map(|known| known.response.clone()).unwrap_or_default();
+                if let Some(settlement) = &passage.settlement {
+                    self.engine.settle(settlement, host::header_map(&known_response), &self.store, self.now);
+                    self.log.extend(self.engine.take_log());
+                }
                 let mut changes = passage.response;
                 if let Some(dress) = &passage.dress {
                     changes.extend(dress.changes(host::header_map(&known_response)));

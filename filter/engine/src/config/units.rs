@@ -25,6 +25,28 @@ pub struct Rate {
     pub window: Duration,
 }
 
+/// Requests per window of the UTC calendar: `1000000/month`, `10000/day`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CalendarQuota {
+    /// How many requests a window admits.
+    pub requests: NonZeroU64,
+    /// The window.
+    pub period: Period,
+}
+
+/// A window of the UTC calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Period {
+    /// From midnight to midnight.
+    Day,
+    /// From the first to the last day of a month.
+    Month,
+}
+
+/// A share of a whole: `80%`, from 1 to 100.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Percent(pub u8);
+
 const DURATION_UNITS: &[(&str, u64)] =
     &[("ms", 1), ("s", 1_000), ("m", 60_000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 const SIZE_UNITS: &[(&str, u64)] =
@@ -89,6 +111,29 @@ impl Rate {
     }
 }
 
+impl CalendarQuota {
+    /// Reads `1000000/month`; zero requests are no quota.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (requests, period) = text.split_once('/')?;
+        let requests = NonZeroU64::new(requests.trim().parse().ok()?)?;
+        let period = match period.trim() {
+            "d" | "day" => Period::Day,
+            "month" => Period::Month,
+            _ => return None,
+        };
+        Some(Self { requests, period })
+    }
+}
+
+impl Percent {
+    /// Reads `80%`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (number, unit) = number_and_unit(text)?;
+        let percent = u8::try_from(number).ok().filter(|percent| (1..=100).contains(percent))?;
+        (unit == "%").then_some(Self(percent))
+    }
+}
+
 /// Reads text with `parse`; the problem shows `example`.
 fn read_text<T>(
     node: &Node<'_>,
@@ -142,6 +187,26 @@ impl Read for Rate {
     }
 }
 
+impl Read for CalendarQuota {
+    fn read(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
+        read_text(node, problems, "a quota", "`1000000/month` or `10000/day`", CalendarQuota::parse)
+    }
+
+    fn schema(_: &mut Definitions) -> Value {
+        json!({"type": "string", "pattern": "^[0-9]+ */ *(d|day|month)$", "examples": ["1000000/month"]})
+    }
+}
+
+impl Read for Percent {
+    fn read(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
+        read_text(node, problems, "a share", "`80%`", Percent::parse)
+    }
+
+    fn schema(_: &mut Definitions) -> Value {
+        json!({"type": "string", "pattern": "^[0-9]+ *%$", "examples": ["80%"]})
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +228,12 @@ mod tests {
         }
         for text in ["", "MiB", "1Mib", "-1", "1e3"] {
             assert_eq!(Size::parse(text), None, "{text}");
+        }
+        for text in ["", "10", "0/month", "1/months", "1/week", "1/h", "-1/day"] {
+            assert_eq!(CalendarQuota::parse(text), None, "{text}");
+        }
+        for text in ["", "80", "0%", "101%", "8.5%", "%", "-1%"] {
+            assert_eq!(Percent::parse(text), None, "{text}");
         }
         for text in ["", "10", "0/s", "10/", "10/0s", "/s", "10/week", "x/s"] {
             assert_eq!(Rate::parse(text), None, "{text}");

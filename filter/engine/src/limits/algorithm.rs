@@ -29,6 +29,16 @@ impl Algorithm {
         }
     }
 
+    /// The counter after a charge that cannot be refused any more, since what it is for has been used already. It may leave a
+    /// debt, as the algorithm's module says.
+    pub fn owe(&self, counter: Counter, cost: u64, now: UnixNanos) -> Counter {
+        match self {
+            Self::Gcra(quota) => gcra::owe(counter, quota, cost, now),
+            Self::FixedWindow(quota) => fixed_window::owe(counter, quota, cost, now),
+            Self::SlidingWindow(quota) => sliding_window::owe(counter, quota, cost, now),
+        }
+    }
+
     /// The counter without what `spent` charged, as far as time has not forgiven it already.
     ///
     /// `None` where there is nothing to give back. It never gives back more than was taken, and after it the counter
@@ -41,6 +51,33 @@ impl Algorithm {
             Self::Gcra(_) => gcra::give_back(counter, spent, now),
             Self::FixedWindow(_) => fixed_window::give_back(counter, spent, now),
             Self::SlidingWindow(quota) => sliding_window::give_back(counter, quota, spent, now),
+        }
+    }
+
+    /// The most cost that is ever admitted at once: the burst, or the limit of a window.
+    pub fn most_at_once(&self) -> u64 {
+        match self {
+            Self::Gcra(quota) => quota.burst().get(),
+            Self::FixedWindow(quota) => quota.limit().get(),
+            Self::SlidingWindow(quota) => quota.limit(),
+        }
+    }
+
+    /// The cost that a [`window`](Self::window) admits.
+    pub fn per_window(&self) -> u64 {
+        match self {
+            Self::Gcra(quota) => quota.requests().get(),
+            Self::FixedWindow(quota) => quota.limit().get(),
+            Self::SlidingWindow(quota) => quota.limit(),
+        }
+    }
+
+    /// The window that the rate speaks of; `None` for months, which differ in length.
+    pub fn window(&self) -> Option<Duration> {
+        match self {
+            Self::Gcra(quota) => Some(quota.window()),
+            Self::FixedWindow(quota) => quota.window(),
+            Self::SlidingWindow(quota) => Some(quota.window()),
         }
     }
 

@@ -1,21 +1,23 @@
-//! A count per window of the clock: "1000 per UTC day".
+//! A count per window of the clock: "1000 per UTC day", "1000000 per month".
 //!
 //! The counter holds the window's end and how much was charged in it. Windows are whole multiples of their length since
-//! 1970-01-01T00:00:00Z, so that a day is the UTC day.
+//! 1970-01-01T00:00:00Z, so that a day is the UTC day; or they are the months of the calendar, in UTC.
 //!
 //! **Guarantee.** At most `limit` cost is admitted in each window. A span of that length which is not aligned to a window may
 //! see up to twice the limit (the end of one window and the start of the next); where that matters, use
 //! [`sliding_window`](super::sliding_window) or [`gcra`](super::gcra).
 //!
 //! **Clock steps.** A clock that steps back stays in the window it was in, with its count. If that window ends more than two
-//! windows (at least one window and a second) ahead, its count moves to the window after the present one: nobody is locked
+//! windows (at least one window and a second; a month counts as 31 days) ahead, its count moves to the window after the present one: nobody is locked
 //! out for longer than that, and nobody gains. A clock that steps forward over the end starts a new window.
+//!
+//! **Debt.** [`owe`] charges what was used already, up to twice the limit; the end of the window ends the debt too.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::algorithm::{CLOCK_SLACK, Counter, LONGEST_SPAN, QuotaError, Refused, Spent, Standing, Taken};
-use crate::time::{UnixNanos, nanos};
+use crate::time::{UnixNanos, end_of_month, nanos};
 
 /// Charges `cost` to `counter` as it stands at `now`.
 ///
@@ -41,6 +43,13 @@ pub fn take(counter: Counter, quota: &Quota, cost: u64, now: UnixNanos) -> Resul
     })
 }
 
+/// The counter after a charge that nobody can refuse any more, up to twice the limit.
+pub(super) fn owe(counter: Counter, quota: &Quota, cost: u64, now: UnixNanos) -> Counter {
+    let (current, _) = quota.current(counter, now);
+    let most = quota.limit.get().saturating_mul(2).max(current.memo);
+    Counter { memo: current.memo.saturating_add(cost).min(most), ..current }
+}
+
 /// The counter without the charge, while the window in which it was made still runs.
 pub(super) fn give_back(counter: Counter, spent: &Spent, now: UnixNanos) -> Option<Counter> {
     let runs = spent.mark == counter.busy_until && now.0 < counter.busy_until;
@@ -51,9 +60,20 @@ pub(super) fn give_back(counter: Counter, spent: &Spent, now: UnixNanos) -> Opti
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
     limit: NonZeroU64,
-    /// Nanoseconds.
-    window: u64,
+    window: Window,
 }
+
+/// Where windows begin and end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Window {
+    /// At multiples of so many nanoseconds.
+    Length(u64),
+    /// With the months of the calendar, in UTC.
+    Month,
+}
+
+/// The longest month.
+const LONGEST_MONTH: u64 = 31 * 86_400 * 1_000_000_000;
 
 impl Quota {
     /// A quota of `limit` in each `window`.
@@ -67,7 +87,12 @@ impl Quota {
         if window > LONGEST_SPAN {
             return Err(QuotaError::TooLong);
         }
-        Ok(Self { limit, window: nanos(window) })
+        Ok(Self { limit, window: Window::Length(nanos(window)) })
+    }
+
+    /// A quota of `limit` in each month of the calendar, in UTC.
+    pub fn monthly(limit: NonZeroU64) -> Self {
+        Self { limit, window: Window::Month }
     }
 
     /// The most that is admitted in a window.
@@ -75,24 +100,41 @@ impl Quota {
         self.limit
     }
 
-    /// A window's length.
-    pub fn window(&self) -> Duration {
-        Duration::from_nanos(self.window)
+    /// A window's length; `None` for months, which differ.
+    pub fn window(&self) -> Option<Duration> {
+        match self.window {
+            Window::Length(length) => Some(Duration::from_nanos(length)),
+            Window::Month => None,
+        }
     }
 
     /// The longest time for which a counter stays busy: one window.
     pub fn longest_debt(&self) -> Duration {
-        self.window()
+        Duration::from_nanos(self.longest())
+    }
+
+    fn longest(&self) -> u64 {
+        match self.window {
+            Window::Length(length) => length,
+            Window::Month => LONGEST_MONTH,
+        }
+    }
+
+    /// The end of the window that holds the instant `at`.
+    fn end_of(&self, at: u64) -> u64 {
+        match self.window {
+            Window::Length(length) => at.checked_div(length).unwrap_or(0).saturating_add(1).saturating_mul(length),
+            Window::Month => end_of_month(UnixNanos(at)).0,
+        }
     }
 
     /// The counter of the window that runs at `now`, and whether it had to be brought back from the future.
     fn current(&self, counter: Counter, now: UnixNanos) -> (Counter, bool) {
-        let this_end = now.0.checked_div(self.window).unwrap_or(0).saturating_add(1).saturating_mul(self.window);
-        let slack = self.window.max(CLOCK_SLACK);
+        let slack = self.longest().max(CLOCK_SLACK);
         if counter.busy_until <= now.0 {
-            (Counter { busy_until: this_end, memo: 0 }, false)
-        } else if counter.busy_until > now.0.saturating_add(self.window).saturating_add(slack) {
-            (Counter { busy_until: this_end.saturating_add(self.window), ..counter }, true)
+            (Counter { busy_until: self.end_of(now.0), memo: 0 }, false)
+        } else if counter.busy_until > now.0.saturating_add(self.longest()).saturating_add(slack) {
+            (Counter { busy_until: self.end_of(self.end_of(now.0)), ..counter }, true)
         } else {
             (counter, false)
         }
@@ -104,6 +146,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::time::parse_rfc3339;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -166,6 +209,41 @@ mod tests {
         let next = full_at(UnixNanos::from_secs(120));
         assert_eq!(give_back(next.counter, &full.spent, UnixNanos::from_secs(120)), None);
         assert_eq!(give_back(full.counter, &full.spent, UnixNanos::from_secs(120)), None);
+    }
+
+    #[test]
+    fn a_month_is_that_of_the_calendar() {
+        let at = |text: &str| parse_rfc3339(text).unwrap();
+        let quota = Quota::monthly(NonZeroU64::new(3).unwrap());
+        let full = take(Counter::default(), &quota, 3, at("2028-02-10T12:00:00Z")).unwrap();
+        assert_eq!(full.counter.busy_until, at("2028-03-01").0);
+        assert!(take(full.counter, &quota, 1, at("2028-02-29T23:59:59Z")).is_err());
+        let next = take(full.counter, &quota, 1, at("2028-03-01")).unwrap();
+        assert_eq!((next.standing.remaining, next.counter.busy_until), (2, at("2028-04-01").0));
+        let december = take(Counter::default(), &quota, 1, at("2026-12-31T23:59:59Z")).unwrap();
+        assert_eq!(december.counter.busy_until, at("2027-01-01").0);
+        // A clock that steps back a few weeks keeps the count; one that steps back further moves it to the next month.
+        assert!(take(full.counter, &quota, 1, at("2028-01-20")).unwrap_err().repaired.is_none());
+        let repaired = take(full.counter, &quota, 1, at("2027-06-20")).unwrap_err().repaired.unwrap();
+        assert_eq!((repaired.memo, repaired.busy_until), (3, at("2027-08-01").0));
+    }
+
+    #[test]
+    fn a_debt_is_at_most_the_limit_and_ends_with_the_window() {
+        let now = UnixNanos::from_secs(60);
+        let owing = owe(Counter::default(), &three_a_minute(), 4, now);
+        assert_eq!(take(owing, &three_a_minute(), 1, now).unwrap_err().retry_after, Some(MINUTE));
+        assert_eq!(owe(owing, &three_a_minute(), u64::MAX, now).memo, 6);
+        assert!(take(owing, &three_a_minute(), 3, UnixNanos::from_secs(120)).is_ok());
+    }
+
+    #[test]
+    fn a_smaller_limit_counts_what_a_greater_one_has_charged() {
+        let now = UnixNanos::from_secs(60);
+        let ten = Quota::new(NonZeroU64::new(10).unwrap(), MINUTE).unwrap();
+        let counter = take(Counter::default(), &ten, 8, now).unwrap().counter;
+        assert!(take(counter, &three_a_minute(), 1, now).is_err());
+        assert_eq!(take(counter, &ten, 0, now).unwrap().standing.remaining, 2);
     }
 
     #[test]

@@ -13,6 +13,13 @@
 //! back (or a smaller burst in a new configuration) explains it; the counter is then set to an empty bucket at the new
 //! time, so that nobody is locked out until the clock catches up, and nobody gains. A clock that steps forward by `d`
 //! refills as if `d` had passed, a full burst at most.
+//!
+//! **Tiers.** One counter may be charged by quotas of different rates, as its client changes its tier. The counter is a time,
+//! and so says in every quota whose burst refills in the same time which share of the burst is in use: a client takes its
+//! share along, and neither gains a full bucket nor loses one. A counter that a slower quota of the same limit explains is no
+//! remnant of an old clock: each of them is told the longest refill of all ([`Quota::beside`]).
+//!
+//! **Debt.** [`owe`] charges what was used already, up to one burst more than the bucket holds.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -53,14 +60,24 @@ pub fn take(counter: Counter, quota: &Quota, cost: u64, now: UnixNanos) -> Resul
     })
 }
 
+/// The counter after a charge that nobody can refuse any more, at most one burst below empty.
+pub(super) fn owe(counter: Counter, quota: &Quota, cost: u64, now: UnixNanos) -> Counter {
+    let (counter, _) = quota.repair(counter, now);
+    let start = counter.busy_until.max(now.0);
+    let most = now.0.saturating_add(quota.tolerance).saturating_add(quota.tolerance).max(start);
+    let end = start.saturating_add(cost.saturating_mul(quota.interval)).min(most);
+    Counter { busy_until: end, memo: counter.memo }
+}
+
 /// The counter without the part of a charge that time has not forgiven yet; `None` where none is left.
 ///
 /// A charge occupies the span of `amount` that ends at the arrival time it led to; the part of it that lies behind `now`
-/// has been worked off and must not be given a second time. Whatever was taken off the counter since (`memo` counts it)
-/// may have moved the charge that much nearer to now.
+/// has been worked off and must not be given a second time. What was taken off the counter since (`memo` counts it) may have
+/// moved the charge that much nearer to now, but no further than to the front: only what stood before it moves it.
 pub(super) fn give_back(counter: Counter, spent: &Spent, now: UnixNanos) -> Option<Counter> {
     let taken_off = counter.memo.wrapping_sub(spent.memo);
-    let end = spent.mark.saturating_sub(taken_off).min(counter.busy_until);
+    let before = spent.mark.saturating_sub(spent.amount).saturating_sub(spent.at.0);
+    let end = spent.mark.saturating_sub(taken_off.min(before)).min(counter.busy_until);
     let amount = end.saturating_sub(now.0).min(spent.amount);
     (amount > 0).then(|| Counter {
         busy_until: counter.busy_until.saturating_sub(amount),
@@ -78,6 +95,8 @@ pub struct Quota {
     interval: u64,
     /// Nanoseconds that the arrival time may run ahead: `burst` intervals.
     tolerance: u64,
+    /// Nanoseconds: the longest tolerance of all quotas that charge the same counters.
+    longest: u64,
 }
 
 impl Quota {
@@ -95,7 +114,13 @@ impl Quota {
         if tolerance.max(nanos(window)) > nanos(LONGEST_SPAN) {
             return Err(QuotaError::TooLong);
         }
-        Ok(Self { requests, window, burst, interval, tolerance })
+        Ok(Self { requests, window, burst, interval, tolerance, longest: tolerance })
+    }
+
+    /// The same quota beside others that charge the same counters, of which the slowest refills in `longest`.
+    #[must_use]
+    pub fn beside(self, longest: Duration) -> Self {
+        Self { longest: nanos(longest).max(self.tolerance), ..self }
     }
 
     /// Requests per [`window`](Self::window).
@@ -113,19 +138,19 @@ impl Quota {
         self.burst
     }
 
-    /// The longest time for which a counter stays busy: the refill of the whole burst.
+    /// The longest time for which requests keep a counter busy: the refill of the whole burst.
     pub fn longest_debt(&self) -> Duration {
-        Duration::from_nanos(self.tolerance)
+        Duration::from_nanos(self.longest)
     }
 
     /// A counter from a clock that has stepped back since, set to an empty bucket at `now`; and whether that was needed.
     fn repair(&self, counter: Counter, now: UnixNanos) -> (Counter, bool) {
-        let slack = self.tolerance.max(CLOCK_SLACK);
-        let believable = now.0.saturating_add(self.tolerance).saturating_add(slack);
+        let slack = self.longest.max(CLOCK_SLACK);
+        let believable = now.0.saturating_add(self.longest).saturating_add(slack);
         if counter.busy_until <= believable {
             return (counter, false);
         }
-        let empty = now.0.saturating_add(self.tolerance);
+        let empty = now.0.saturating_add(self.longest);
         let taken_off = counter.busy_until.saturating_sub(empty);
         (Counter { busy_until: empty, memo: counter.memo.wrapping_add(taken_off) }, true)
     }
@@ -228,6 +253,42 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_changes_its_tier_takes_along_the_share_that_it_has_used() {
+        let now = UnixNanos::from_secs(100);
+        let (free, gold) = (quota(60, Duration::from_secs(60), 60), quota(600, Duration::from_secs(60), 600));
+        let half = take(Counter::default(), &free, 30, now).unwrap().counter;
+        assert_eq!(take(half, &gold, 0, now).unwrap().standing.remaining, 300);
+        let full = take(half, &gold, 300, now).unwrap().counter;
+        assert!(take(full, &free, 1, now).is_err() && take(full, &gold, 1, now).is_err());
+    }
+
+    #[test]
+    fn a_quick_tier_does_not_cut_short_the_debt_of_a_slow_one() {
+        let now = UnixNanos::from_secs(100);
+        let slow = quota(1, Duration::from_secs(3600), 1);
+        let quick = quota(10, Duration::from_secs(1), 10);
+        let used_up = take(Counter::default(), &slow, 1, now).unwrap().counter;
+        // Alone, the quick quota takes such a counter for a remnant of an old clock.
+        assert!(take(used_up, &quick, 1, now).unwrap_err().repaired.is_some());
+        let refused = take(used_up, &quick.beside(slow.longest_debt()), 1, now).unwrap_err();
+        assert_eq!(refused.repaired, None);
+        assert!(refused.retry_after.unwrap() > Duration::from_secs(3598));
+    }
+
+    #[test]
+    fn a_debt_is_at_most_one_burst_and_is_worked_off() {
+        let now = UnixNanos::from_secs(100);
+        let owing = owe(Counter::default(), &ten(), 7, now);
+        assert_eq!(take(owing, &ten(), 1, now).unwrap_err().retry_after, Some(Duration::from_millis(300)));
+        let most = owe(owing, &ten(), u64::MAX, now);
+        assert_eq!(most.busy_until, now.0 + SECOND);
+        assert_eq!(owe(most, &ten(), 1, now), most);
+        let refused = take(most, &ten(), 1, now).unwrap_err();
+        assert_eq!((refused.retry_after, refused.repaired), (Some(Duration::from_millis(600)), None));
+        assert!(take(most, &ten(), 1, now.plus(Duration::from_millis(600))).is_ok());
+    }
+
+    #[test]
     fn quotas_that_cannot_be_counted_are_refused() {
         let one = NonZeroU64::MIN;
         assert_eq!(Quota::new(one, Duration::ZERO, one), Err(QuotaError::EmptyWindow));
@@ -243,6 +304,26 @@ mod tests {
         let back = give_back(taken.counter, &taken.spent, now).unwrap();
         assert_eq!(take(back, &ten(), 0, now).unwrap().standing.remaining, 5);
         assert_eq!(give_back(back, &taken.spent, now), None);
+    }
+
+    #[test]
+    fn refunds_in_any_order_give_back_everything() {
+        let now = UnixNanos::from_secs(100);
+        let first = take(Counter::default(), &ten(), 1, now).unwrap();
+        let second = take(first.counter, &ten(), 2, now).unwrap();
+        let third = take(second.counter, &ten(), 2, now).unwrap();
+        let (one, two, three) = (first.spent, second.spent, third.spent);
+        for order in [
+            [one, two, three],
+            [one, three, two],
+            [two, one, three],
+            [two, three, one],
+            [three, one, two],
+            [three, two, one],
+        ] {
+            let back = order.iter().fold(third.counter, |counter, spent| give_back(counter, spent, now).unwrap());
+            assert_eq!(back.busy_until, now.0);
+        }
     }
 
     #[test]

@@ -4,26 +4,23 @@
 //! `RateLimit-Policy: "per_client";q=100;w=60` states the quota, `RateLimit: "per_client";r=50;t=30` what is left of it.
 
 use std::fmt::Write;
-use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::algorithm::{Algorithm, Standing, whole_seconds};
 
-/// Appends one limit to the value of `RateLimit-Policy`: its quota (`q`) and its window in seconds (`w`, rounded up).
+/// Appends one limit to the value of `RateLimit-Policy`: its quota (`q`) and its window in seconds (`w`, rounded up; left out for
+/// months, which differ in length).
 ///
 /// Made once, when the configuration is loaded.
 ///
 /// # Errors
 /// [`NameError`] where a structured field cannot carry `name`; nothing is appended then.
 pub fn push_policy(value: &mut String, name: &str, algorithm: &Algorithm) -> Result<(), NameError> {
-    let (quota, window) = match algorithm {
-        Algorithm::Gcra(quota) => (quota.requests(), quota.window()),
-        Algorithm::FixedWindow(quota) => (quota.limit(), quota.window()),
-        Algorithm::SlidingWindow(quota) => (NonZeroU64::new(quota.limit()).unwrap_or(NonZeroU64::MIN), quota.window()),
-    };
     push_name(value, name)?;
-    push_parameter(value, "q", quota.get());
-    push_parameter(value, "w", whole_seconds(window));
+    push_parameter(value, "q", algorithm.per_window());
+    if let Some(window) = algorithm.window() {
+        push_parameter(value, "w", whole_seconds(window));
+    }
     Ok(())
 }
 
@@ -101,6 +98,8 @@ const GREATEST_INTEGER: u64 = 999_999_999_999_999;
 #[cfg(test)]
 mod tests {
     use super::super::{fixed_window, gcra, sliding_window};
+    use std::num::NonZeroU64;
+
     use super::*;
 
     fn hundred() -> NonZeroU64 {

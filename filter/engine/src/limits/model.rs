@@ -343,6 +343,35 @@ fn a_refund_that_runs_against_charges_gives_back_once() {
 }
 
 #[test]
+fn a_debt_that_runs_against_charges_is_never_lost() {
+    let table = table("t", Overflow::Deny);
+    for algorithm in all_algorithms(4) {
+        // A request that turns out to have cost three in all.
+        let owing = |store: &dyn SharedStore| {
+            let Ok(taken) = demand(&table, algorithm).take(store, NOW) else { return vec![Vec::new()] };
+            let stored = table.owe(store, &taken.charge.unwrap(), 2, NOW);
+            vec![vec![1, if matches!(stored, Ok(Some(_))) { 2 } else { 0 }]]
+        };
+        let taking = |store: &dyn SharedStore| {
+            (0..2).map(|_| one(demand(&table, algorithm).take(store, NOW).ok())).collect::<Vec<_>>()
+        };
+        for (shared, end) in &explore(&[&owing, &taking, &owing]).ends {
+            let (taken, owed) = (admitted(end, 0), admitted(end, 1));
+            // What is admitted stays within the limit, and only what was used beyond it is a debt.
+            assert!(taken <= 4 && (owed == 2 || owed == 4), "{end:?}");
+            let step = Step {
+                inner: RefCell::new(Inner { shared: shared.clone(), log: Vec::new(), replayed: 0, stepped: false }),
+            };
+            let left = match demand(&table, algorithm).standing(&step, NOW) {
+                Ok(standing) => standing.unwrap().remaining,
+                Err(_) => 0,
+            };
+            assert_eq!(left, 4u64.saturating_sub(taken + owed), "{end:?}");
+        }
+    }
+}
+
+#[test]
 fn the_last_place_in_a_bucket_goes_to_one_client() {
     let table = table("t", Overflow::SharedBucket);
     let fill = |store: &dyn SharedStore| {

@@ -11,6 +11,8 @@
 //! **Clock steps.** A clock that steps back charges the newest slice, as if no time had passed. If that slice lies more than four
 //! slices (and a second) ahead, everything counted moves to the present slice: nobody is locked out for longer than
 //! a fresh client who used up the limit just now, and nobody gains. A clock that steps forward forgets as if the time had passed.
+//!
+//! **Debt.** [`owe`] charges what was used already, up to twice the limit; it is forgotten as all charges are.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -46,6 +48,14 @@ pub fn take(counter: Counter, quota: &Quota, cost: u64, now: UnixNanos) -> Resul
             reset_after: quota.wait_until(&charged, 0, now),
         },
     })
+}
+
+/// The counter after a charge that nobody can refuse any more, up to twice the limit.
+pub(super) fn owe(counter: Counter, quota: &Quota, cost: u64, now: UnixNanos) -> Counter {
+    let (slices, _) = quota.current(counter, now);
+    let cost = cost.min(quota.limit.saturating_mul(2).saturating_sub(slices.sum()));
+    let newest = u16::try_from(slices.age(0).saturating_add(cost)).unwrap_or(u16::MAX);
+    slices.with_newest(newest).counter(quota).unwrap_or(counter)
 }
 
 /// The counter without the charge, while the slice in which it was made still counts.
@@ -250,6 +260,19 @@ mod tests {
         assert_eq!(take(back, &six(), 0, UnixNanos::from_secs(116)).unwrap().standing.remaining, 2);
         assert_eq!(give_back(back, &six(), &first.spent, UnixNanos::from_secs(116)), None);
         assert_eq!(give_back(second.counter, &six(), &first.spent, UnixNanos::from_secs(145)), None);
+    }
+
+    #[test]
+    fn a_debt_is_at_most_the_limit_and_is_forgotten() {
+        let owing = owe(charged(&[(105, 5)]), &six(), 3, UnixNanos::from_secs(115));
+        let refused = take(owing, &six(), 1, UnixNanos::from_secs(115)).unwrap_err();
+        assert_eq!(refused.retry_after, Some(Duration::from_secs(25)));
+        let most = owe(owing, &six(), u64::MAX, UnixNanos::from_secs(115));
+        assert_eq!(take(most, &six(), 6, UnixNanos::from_secs(149)).unwrap_err().repaired, None);
+        assert!(take(most, &six(), 6, UnixNanos::from_secs(150)).is_ok());
+        let great = Quota::new(NonZeroU64::new(Quota::GREATEST_LIMIT).unwrap(), Duration::from_secs(30)).unwrap();
+        let lanes = owe(Counter::default(), &great, u64::MAX, UnixNanos::from_secs(115)).memo;
+        assert_eq!(lanes, 65_535, "no lane runs over into the next");
     }
 
     #[test]

@@ -244,6 +244,13 @@ pub struct Charge {
     spent: Spent,
 }
 
+impl Charge {
+    /// The quota that it was charged to.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+}
+
 impl Table {
     /// The table of the limit `name` with room for `capacity` clients that are busy at the same time (rounded up to
     /// whole buckets). Nothing is written before the first request.
@@ -294,6 +301,35 @@ impl Table {
             read.bucket.put(index, charge.id, counter);
             if read.write_back(store, &key)? == WriteOutcome::Written {
                 return Ok(true);
+            }
+        }
+        Err(Reason::Contended)
+    }
+
+    /// Charges `cost` more than `charge` took from this table, although nobody can refuse it any more: it may leave a debt. Gives
+    /// the counters before and after, or `None` where the entry went to another client and there is no place for a new one.
+    ///
+    /// # Errors
+    /// [`Reason`] where the shared data cannot be used, or other workers are faster too many times in a row.
+    pub fn owe<S: SharedStore + ?Sized>(
+        &self,
+        store: &S,
+        charge: &Charge,
+        cost: u64,
+        now: UnixNanos,
+    ) -> Result<Option<(Counter, Counter)>, Reason> {
+        let key = self.key(charge.slot);
+        for _ in 0..TRIES {
+            let mut read = Read::from_store(store, &key)?;
+            let (index, before) = match read.bucket.place(charge.id, now) {
+                Place::Held(index, counter) => (index, counter),
+                Place::Reusable(index) => (index, Counter::default()),
+                Place::Full { .. } => return Ok(None),
+            };
+            let after = charge.algorithm.owe(before, cost, now);
+            read.bucket.put(index, charge.id, after);
+            if read.write_back(store, &key)? == WriteOutcome::Written {
+                return Ok(Some((before, after)));
             }
         }
         Err(Reason::Contended)

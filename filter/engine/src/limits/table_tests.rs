@@ -166,6 +166,29 @@ fn the_repair_after_a_step_back_is_stored() {
 }
 
 #[test]
+fn a_debt_is_charged_to_the_same_client() {
+    for overflow in [Overflow::Deny, Overflow::SharedBucket] {
+        let (store, table) = (MemoryStore::default(), table(64, overflow));
+        let alice = demand(&table, b"alice", gcra(1, 1, 3));
+        let charge = alice.take(&store, NOW).unwrap().charge.unwrap();
+        assert!(matches!(table.owe(&store, &charge, 4, NOW), Ok(Some(_))));
+        let Reason::Limit(refused) = alice.take(&store, NOW).unwrap_err().reason else { panic!() };
+        assert_eq!(refused.retry_after, Some(Duration::from_secs(3)));
+        assert!(demand(&table, b"bob", gcra(1, 1, 3)).take(&store, NOW).is_ok());
+    }
+}
+
+#[test]
+fn a_debt_of_a_client_that_was_forgotten_begins_anew() {
+    let (store, table) = (MemoryStore::default(), table(64, Overflow::Deny));
+    let alice = demand(&table, b"alice", gcra(1, 1, 3));
+    let charge = alice.take(&store, NOW).unwrap().charge.unwrap();
+    let later = NOW.plus(Duration::from_secs(60));
+    assert!(table.owe(&store, &charge, 3, later).unwrap().is_some());
+    assert!(alice.take(&store, later).is_err());
+}
+
+#[test]
 fn a_new_algorithm_does_not_misread_the_old_counter() {
     let (store, table) = (MemoryStore::default(), table(64, Overflow::Deny));
     demand(&table, b"alice", gcra(1, 3600, 1)).take(&store, NOW).unwrap();

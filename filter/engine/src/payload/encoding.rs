@@ -46,7 +46,7 @@ pub fn decoded<'a>(
     } else if is(b"deflate") {
         // Some clients leave out the envelope that RFC 9110 asks for.
         match decompress_to_vec_zlib_with_limit(body, max) {
-            Err(error) if error.status == TINFLStatus::Failed && error.output.is_empty() => {
+            Err(error) if error.status != TINFLStatus::HasMoreOutput && error.output.is_empty() => {
                 decompress_to_vec_with_limit(body, max)
             }
             result => result,

@@ -28,6 +28,16 @@ impl<'a> Origin<'a> {
         Self { written: Some(written), variables }
     }
 
+    /// Whether it is a rule, which knows its path and its limits.
+    pub fn is_rule(&self) -> bool {
+        self.variables.is_some()
+    }
+
+    /// Whether the rule's path lacks the variable; a policy does not know.
+    pub fn lacks_variable(&self, name: &str) -> bool {
+        self.variables.as_ref().is_some_and(|known| !known.contains(&name))
+    }
+
     /// A policy; without a section, all of it is said elsewhere.
     pub fn policy(written: Option<&'a PolicySection>) -> Self {
         Self { written, variables: None }

@@ -24,7 +24,7 @@ use crate::strict_json;
 use super::authorisation::{self, Origin};
 use super::provider::Surroundings;
 use super::{Binding, Environment, HeaderRules, Limit, Policy, Provider, Required, Rule, Who};
-use super::{addresses, ban, cors, payload, responses, salvage, services};
+use super::{addresses, ban, cors, limit_costs, payload, responses, salvage, services};
 
 /// How deeply a configuration may nest.
 const MAX_DEPTH: usize = 32;
@@ -235,6 +235,7 @@ impl<'a> Compiler<'a> {
             bans: bans.into_iter().collect::<Option<_>>()?,
             default_bans,
             answers_preflights: rules.iter().flatten().any(|rule| rule.cors.is_some()),
+            limit_headers: config.defaults.limit_headers,
             rules: rules.into_iter().collect::<Option<_>>()?,
             index: RuleIndex::new(matches.into_iter().collect::<Option<_>>()?),
             routes,
@@ -458,6 +459,7 @@ impl<'a> Compiler<'a> {
                 let missing = ("there are no bans", "declare one in `bans`");
                 (self.config.bans.is_empty().then_some(missing), "lets too many ban clients")
             }
+            Serve::Limits => (None, "lets too many ask about other clients"),
         };
         if let Some((problem, hint)) = missing {
             self.problems.add_with_hint(at.clone(), problem, hint);
@@ -515,9 +517,18 @@ impl<'a> Compiler<'a> {
                 _ => {}
             }
         }
-        let needs_principal = |index: &usize| {
-            limits.get(*index).and_then(Option::as_ref).is_some_and(|limit| limit.key.needs_principal())
-        };
+        let needs_principal =
+            |index: &usize| limits.get(*index).and_then(Option::as_ref).is_some_and(Limit::needs_principal);
+        let named = all.iter().filter_map(|index| limits.get(*index)?.as_ref());
+        for (limit, variable) in named.clone().flat_map(|limit| limit.key.path_variables().map(move |v| (limit, v))) {
+            if origin.lacks_variable(variable) {
+                let problem =
+                    format!("the limit {:?} counts by {{{variable}}}, which `match.path` does not have", limit.name);
+                let hint = "without it, all requests of the rule would share one counter";
+                self.problems.add_with_hint(path, problem, hint);
+            }
+        }
+        let costs = limit_costs::compile(path, section, origin.is_rule(), named, self.problems);
         let (limits_by_principal, limits_by_address) = all.into_iter().partition(needs_principal);
         let bans = match &section.bans {
             Some(own) => ban::named(&member_path(path, "bans"), own, config, self.problems),
@@ -564,6 +575,7 @@ impl<'a> Compiler<'a> {
             limits_by_address,
             limits_by_principal,
             bans,
+            costs: costs?,
             headers: headers?,
         })
     }
@@ -653,6 +665,9 @@ fn inherit(section: &mut PolicySection, base: &PolicySection) {
     section.when = section.when.take().or_else(|| base.when.clone());
     section.limits = section.limits.take().or_else(|| base.limits.clone());
     section.bans = section.bans.take().or_else(|| base.bans.clone());
+    section.cost = section.cost.or(base.cost);
+    section.cost_from = section.cost_from.take().or_else(|| base.cost_from.clone());
+    section.refund_on = section.refund_on.take().or_else(|| base.refund_on.clone());
     section.headers = section.headers.take().or_else(|| base.headers.clone());
     section.internal_token = section.internal_token.take().or_else(|| base.internal_token.clone());
     section.resource = section.resource.take().or_else(|| base.resource.clone());

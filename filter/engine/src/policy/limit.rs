@@ -1,14 +1,15 @@
 //! A compiled limit, and how one is made of its section.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
 
+use crate::config::Problems;
 use crate::config::document::member_path;
-use crate::config::schema::{KeySection, LimitSection, Mode, OnError, OverflowSection};
-use crate::config::{Problems, suggest};
-use crate::limits::PartKind;
-use crate::limits::gcra::Quota;
+use crate::config::schema::{AlgorithmSection, LimitSection, Mode, OnError, OverflowSection};
+use crate::config::units::{CalendarQuota, Period, Rate};
+use crate::limits::{Algorithm, QuotaError, fixed_window, gcra, sliding_window};
 
-use super::compile::header_name;
+use super::limit_key::LimitKey;
 
 pub use crate::limits::Overflow;
 
@@ -20,7 +21,11 @@ pub struct Limit {
     /// What is counted.
     pub key: LimitKey,
     /// How much each key may.
-    pub quota: Quota,
+    pub algorithm: Algorithm,
+    /// How much some clients may instead.
+    pub tiers: Option<Tiers>,
+    /// The share of the quota, in percent, at which the operator is told.
+    pub warn_at: Option<u8>,
     /// How many keys can be told apart at the same time.
     pub capacity: u64,
     /// What happens while the table is full of busy keys.
@@ -31,129 +36,39 @@ pub struct Limit {
     pub mode: Mode,
 }
 
-/// What a limit counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LimitKey {
-    /// All parts together.
-    All(Vec<KeyPart>),
-    /// The first part that the request has.
-    FirstOf(Vec<KeyPart>),
-}
-
-/// One part of a limit's key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyPart {
-    /// The verified identity: provider and subject.
-    Principal,
-    /// The client's address; IPv6 by its /64.
-    Ip,
-    /// The rule that matched.
-    Rule,
-    /// The method.
-    Method,
-    /// A request header.
-    Header(String),
-    /// A claim of the verified token.
-    Claim(String),
-}
-
-const PLAIN_PARTS: &[(&str, KeyPart)] =
-    &[("principal", KeyPart::Principal), ("ip", KeyPart::Ip), ("rule", KeyPart::Rule), ("method", KeyPart::Method)];
-
-impl KeyPart {
-    fn parse(at: &str, text: &str, problems: &mut Problems) -> Option<Self> {
-        if let Some((_, part)) = PLAIN_PARTS.iter().find(|(name, _)| *name == text) {
-            return Some(part.clone());
-        }
-        match text.split_once(':') {
-            Some(("header", name)) => header_name(at, name, problems).map(Self::Header),
-            Some(("claim", claim)) if !claim.is_empty() => Some(Self::Claim(claim.to_owned())),
-            _ => {
-                let known = ["principal", "ip", "rule", "method", "header:NAME", "claim:NAME"];
-                let hint = match suggest::nearest(text, known) {
-                    Some(near) => format!("did you mean {near:?}?"),
-                    None => format!("known: {}", suggest::listed(&known)),
-                };
-                problems.add_with_hint(at, format!("no key part {text:?}"), hint);
-                None
-            }
-        }
-    }
-
-    /// How the part is named in a descriptor.
-    pub fn kind(&self) -> (PartKind, &str) {
-        match self {
-            Self::Principal => (PartKind::Principal, ""),
-            Self::Ip => (PartKind::Ip, ""),
-            Self::Rule => (PartKind::Route, ""),
-            Self::Method => (PartKind::Method, ""),
-            Self::Header(name) => (PartKind::Header, name),
-            Self::Claim(name) => (PartKind::Claim, name),
-        }
-    }
-
-    fn needs_principal(&self) -> bool {
-        matches!(self, Self::Principal | Self::Claim(_))
-    }
-}
-
-impl LimitKey {
-    /// The parts in their order.
-    pub fn parts(&self) -> &[KeyPart] {
-        match self {
-            Self::All(parts) | Self::FirstOf(parts) => parts,
-        }
-    }
-
-    /// Whether the client's address is part of the key.
-    pub fn reads_address(&self) -> bool {
-        self.parts().contains(&KeyPart::Ip)
-    }
-
-    /// Whether the limit can only be charged once the caller is known.
-    pub fn needs_principal(&self) -> bool {
-        self.parts().iter().any(KeyPart::needs_principal)
-    }
+/// What some clients may, by a claim of theirs.
+#[derive(Debug)]
+pub struct Tiers {
+    /// The claim path whose text names the tier.
+    pub claim: String,
+    /// The tiers by name.
+    pub values: Vec<(String, Algorithm)>,
 }
 
 impl Limit {
     /// Compiles a limit. `None` means that problems were added.
     pub fn compile(name: &str, section: &LimitSection, default_mode: Mode, problems: &mut Problems) -> Option<Self> {
         let path = member_path("limits", name);
-        let at = member_path(&path, "key");
-        let (first_of, parts) = match &section.key {
-            KeySection::All(parts) => (false, parts),
-            KeySection::FirstOf(parts) => (true, parts),
-        };
-        // Every part is read before the first failure counts: all problems at once.
-        let parts: Vec<Option<KeyPart>> = parts.iter().map(|part| KeyPart::parse(&at, part, problems)).collect();
-        let parts: Option<Vec<KeyPart>> = parts.into_iter().collect();
-        let burst = match section.burst.map(NonZeroU64::new) {
-            None => Some(section.rate.requests),
-            Some(Some(burst)) => Some(burst),
-            Some(None) => {
-                problems.add_with_hint(member_path(&path, "burst"), "is 0", "a limit admits at least 1 at once");
-                None
-            }
-        };
-        let quota = Quota::new(section.rate.requests, section.rate.window, burst?)
-            .map_err(|error| problems.add(member_path(&path, "rate"), error.to_string()))
-            .ok();
+        let before = problems.len();
+        let key = LimitKey::compile(&path, section, problems);
+        combinations(&path, section, problems);
+        let algorithm = own(&path, section, problems);
         const MAX_CAPACITY: u64 = 16 * 1024 * 1024;
         if section.capacity == 0 || section.capacity > MAX_CAPACITY {
             let problem = format!("{} is not between 1 and {MAX_CAPACITY}", section.capacity);
             problems.add(member_path(&path, "capacity"), problem);
+        }
+        let tiers = algorithm.and_then(|own| tiers(&path, section, &own, problems));
+        if problems.len() > before {
             return None;
         }
-        let parts = parts?;
-        if parts.is_empty() {
-            problems.add(at, "names no key part");
-            return None;
-        }
+        let (algorithm, tiers) = beside_each_other(algorithm?, tiers);
         Some(Self {
             name: name.to_owned(),
-            key: if first_of { LimitKey::FirstOf(parts) } else { LimitKey::All(parts) },
-            quota: quota?,
+            key: key?,
+            algorithm,
+            tiers,
+            warn_at: section.warn_at.map(|share| share.0),
             capacity: section.capacity,
             overflow: match section.on_overflow {
                 OverflowSection::Deny => Overflow::Deny,
@@ -164,4 +79,171 @@ impl Limit {
             mode: section.mode.unwrap_or(default_mode),
         })
     }
+
+    /// Whether the limit can only be charged once the caller is known.
+    pub fn needs_principal(&self) -> bool {
+        self.key.needs_principal() || self.tiers.is_some()
+    }
+
+    /// What any client may: the limit's own, then that of each tier with its name.
+    pub fn algorithms(&self) -> impl Iterator<Item = (Option<&str>, &Algorithm)> {
+        let tiers = self.tiers.iter().flat_map(|tiers| &tiers.values);
+        std::iter::once((None, &self.algorithm)).chain(tiers.map(|(name, algorithm)| (Some(name.as_str()), algorithm)))
+    }
+}
+
+/// Fields that mean nothing beside each other.
+fn combinations(path: &str, section: &LimitSection, problems: &mut Problems) {
+    match (&section.rate, &section.quota) {
+        (None, None) => {
+            let hint = "set `rate`, such as `1000/min`, or `quota`, such as `1000000/month`";
+            problems.add_with_hint(path, "does not say how much it admits", hint);
+        }
+        (Some(_), Some(_)) => {
+            let hint = "make two limits of it: a rule can name both";
+            problems.add_with_hint(member_path(path, "quota"), "contradicts `rate`", hint);
+        }
+        _ => {}
+    }
+    let window = match (&section.quota, section.algorithm) {
+        (Some(_), _) => Some("a quota"),
+        (None, Some(AlgorithmSection::FixedWindow)) => Some("`fixed_window`"),
+        (None, Some(AlgorithmSection::SlidingWindow)) => Some("`sliding_window`"),
+        (None, None | Some(AlgorithmSection::Gcra)) => None,
+    };
+    if let (Some(window), Some(_)) = (window, section.burst) {
+        let problem = format!("means nothing to {window}, which admits all of its window at once");
+        problems.add_with_hint(member_path(path, "burst"), problem, "leave it out, or use `algorithm: gcra`");
+    }
+    if let (Some(_), Some(algorithm)) = (&section.quota, section.algorithm) {
+        let problem =
+            format!("{:?} contradicts `quota`, which counts in days or months of the calendar", algorithm.as_str());
+        problems.add_with_hint(member_path(path, "algorithm"), problem, "leave it out, or write a `rate`");
+    }
+    if section.quota.is_none() && section.warn_at.is_some() {
+        let hint = "make it a quota per day or month, or leave it out";
+        problems.add_with_hint(member_path(path, "warn_at"), "means nothing without `quota`", hint);
+    }
+}
+
+/// The limit's own rate or quota.
+fn own(path: &str, section: &LimitSection, problems: &mut Problems) -> Option<Algorithm> {
+    if let Some(quota) = &section.quota {
+        return calendar(&member_path(path, "quota"), quota, problems);
+    }
+    let rate = section.rate.as_ref()?;
+    let burst = match section.burst.map(NonZeroU64::new) {
+        None => rate.requests,
+        Some(Some(burst)) => burst,
+        Some(None) => {
+            problems.add_with_hint(member_path(path, "burst"), "is 0", "a limit admits at least 1 at once");
+            return None;
+        }
+    };
+    windowed(&member_path(path, "rate"), section.algorithm, rate, burst, problems)
+}
+
+fn windowed(
+    at: &str,
+    algorithm: Option<AlgorithmSection>,
+    rate: &Rate,
+    burst: NonZeroU64,
+    problems: &mut Problems,
+) -> Option<Algorithm> {
+    let made = match algorithm {
+        None | Some(AlgorithmSection::Gcra) => gcra::Quota::new(rate.requests, rate.window, burst).map(Algorithm::Gcra),
+        Some(AlgorithmSection::FixedWindow) => {
+            fixed_window::Quota::new(rate.requests, rate.window).map(Algorithm::FixedWindow)
+        }
+        Some(AlgorithmSection::SlidingWindow) => {
+            sliding_window::Quota::new(rate.requests, rate.window).map(Algorithm::SlidingWindow)
+        }
+    };
+    match made {
+        Ok(algorithm) => Some(algorithm),
+        Err(error @ QuotaError::TooMany { .. }) => {
+            problems.add_with_hint(at, error.to_string(), "use `gcra` or `fixed_window`");
+            None
+        }
+        Err(error) => {
+            problems.add(at, error.to_string());
+            None
+        }
+    }
+}
+
+fn calendar(at: &str, quota: &CalendarQuota, problems: &mut Problems) -> Option<Algorithm> {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let made = match quota.period {
+        Period::Month => Ok(fixed_window::Quota::monthly(quota.requests)),
+        Period::Day => fixed_window::Quota::new(quota.requests, DAY),
+    };
+    made.map(Algorithm::FixedWindow).map_err(|error| problems.add(at, error.to_string())).ok()
+}
+
+/// The tiers; all of them charge the limit's one table, as the limit's own rate does.
+fn tiers(path: &str, section: &LimitSection, own: &Algorithm, problems: &mut Problems) -> Option<Tiers> {
+    let tiers = section.tiers.as_ref()?;
+    let at = member_path(&member_path(path, "tiers"), "values");
+    if tiers.values.is_empty() {
+        problems.add_with_hint(at.clone(), "names no tier", "such as `{gold: 5000/min}`");
+    }
+    let mut values = Vec::new();
+    for (name, text) in &tiers.values {
+        let at = member_path(&at, name);
+        if let Some(algorithm) = tier(&at, text, section, own, problems) {
+            values.push((name.clone(), algorithm));
+        }
+    }
+    Some(Tiers { claim: tiers.claim.clone(), values })
+}
+
+fn tier(at: &str, text: &str, section: &LimitSection, own: &Algorithm, problems: &mut Problems) -> Option<Algorithm> {
+    let made = if section.quota.is_some() {
+        let Some(quota) = CalendarQuota::parse(text) else {
+            problems.add_with_hint(at, format!("{text:?} is not a quota"), "write `1000000/month` or `10000/day`");
+            return None;
+        };
+        calendar(at, &quota, problems)?
+    } else {
+        let Some(rate) = Rate::parse(text) else {
+            problems.add_with_hint(at, format!("{text:?} is not a rate"), "write `1000/min`, `10/s` or `5/30s`");
+            return None;
+        };
+        windowed(at, section.algorithm, &rate, scaled_burst(own, &rate), problems)?
+    };
+    // The counter of a window says when the window ends, so that a window of another length would misread it.
+    if !matches!(own, Algorithm::Gcra(_)) && made.window() != own.window() {
+        problems.add_with_hint(at, format!("{text:?} has another window than the limit"), "tiers share one counter");
+        return None;
+    }
+    Some(made)
+}
+
+/// The burst of a tier: it refills in the same time as the limit's own burst, so that a counter means the same share of it
+/// in every tier; but one request is always admitted at once.
+fn scaled_burst(own: &Algorithm, rate: &Rate) -> NonZeroU64 {
+    let Algorithm::Gcra(own) = own else { return rate.requests };
+    let time = u128::from(own.burst().get()).saturating_mul(own.window().as_nanos());
+    let requests = time.saturating_mul(u128::from(rate.requests.get()));
+    let burst = requests
+        .checked_div(u128::from(own.requests().get()))
+        .and_then(|requests| requests.checked_div(rate.window.as_nanos()))
+        .and_then(|burst| u64::try_from(burst).ok());
+    burst.and_then(NonZeroU64::new).unwrap_or(NonZeroU64::MIN)
+}
+
+/// Tells each quota of the others that charge the same counters.
+fn beside_each_other(own: Algorithm, tiers: Option<Tiers>) -> (Algorithm, Option<Tiers>) {
+    let all = tiers.iter().flat_map(|tiers| &tiers.values).map(|(_, algorithm)| algorithm);
+    let longest = all.map(Algorithm::longest_debt).fold(own.longest_debt(), Duration::max);
+    let beside = |algorithm| match algorithm {
+        Algorithm::Gcra(quota) => Algorithm::Gcra(quota.beside(longest)),
+        window => window,
+    };
+    let told = tiers.map(|tiers| Tiers {
+        claim: tiers.claim,
+        values: tiers.values.into_iter().map(|(name, algorithm)| (name, beside(algorithm))).collect(),
+    });
+    (beside(own), told)
 }

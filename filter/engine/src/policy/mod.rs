@@ -7,6 +7,8 @@ mod compile;
 mod compile_match;
 mod cors;
 mod limit;
+mod limit_costs;
+mod limit_key;
 mod payload;
 mod provider;
 mod responses;
@@ -24,7 +26,7 @@ use crate::addresses::AddressList;
 use crate::answer::LocalDocument;
 use crate::bans::Ban;
 use crate::config::Problems;
-use crate::config::schema::Mode;
+use crate::config::schema::{LimitHeaders, Mode};
 use crate::introspection::IntrospectionSource;
 use crate::key_sets::KeySetSource;
 use crate::matching::RuleIndex;
@@ -32,7 +34,9 @@ use crate::responses::ResponseRules;
 use crate::revocation;
 use crate::routes::RouteSelection;
 
-pub use limit::{KeyPart, Limit, LimitKey, Overflow};
+pub use limit::{Limit, Overflow, Tiers};
+pub use limit_costs::{CostHeader, Costs, Settling};
+pub use limit_key::{KeyPart, LimitKey};
 pub use provider::{
     Binding, CertificateRule, Client, JwtProvider, KeySource, OpaqueProvider, Provider, ProviderKind,
     VerifiedCertificate,
@@ -56,6 +60,8 @@ pub struct Policy {
     pub bans: Vec<Ban>,
     /// Those that apply where no rule does, by index.
     pub default_bans: Vec<usize>,
+    /// Which headers tell clients about limits.
+    pub limit_headers: LimitHeaders,
     /// The rules, then one entry for each named policy (for routes that name it), then the one for unmatched requests.
     pub rules: Vec<Rule>,
     /// Finds the first rule that matches.

@@ -11,6 +11,8 @@ use crate::payload::PayloadRules;
 use crate::responses::ResponseRules;
 use crate::scopes::Scopes;
 
+use super::Costs;
+
 /// What applies to a request: who may pass, with which scopes, how often, with which headers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
@@ -38,6 +40,8 @@ pub struct Rule {
     pub limits_by_principal: Vec<usize>,
     /// Bans, by index.
     pub bans: Vec<usize>,
+    /// What a request costs these limits.
+    pub costs: Costs,
     /// Rules about request headers.
     pub headers: HeaderRules,
     /// What the gateway itself answers, once all checks have passed.

@@ -87,7 +87,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The pattern of the rule's path; a named policy has none.
-    fn pattern(&self) -> Option<&'a PathPattern> {
+    pub(super) fn pattern(&self) -> Option<&'a PathPattern> {
         match &self.policy.index.rules().get(usize::from(self.rule))?.path {
             Some(PathCondition::Pattern(pattern)) => Some(pattern),
             _ => None,

@@ -24,7 +24,8 @@ use crate::http::path::PathOptions;
 use crate::http::{Method, RequestHead, RequestPath};
 use crate::introspection::{Answered, Question};
 use crate::key_sets::WaitFor;
-use crate::limiter::Subject;
+use crate::limiter::{Cost, Settlement, Subject};
+use crate::limits::Charge;
 use crate::policy::{Policy, Rule, Who};
 use crate::ports::Ports;
 use crate::principal::Principal;
@@ -51,6 +52,8 @@ pub struct Progress {
     pub noted_ban: bool,
     /// It has been refused for an offence already, perhaps in monitor mode.
     pub offended: bool,
+    /// What was charged, where the response may settle it.
+    pub charges: Vec<(u16, Charge)>,
     /// The request's DPoP proof is in the store of used ones, by this very request.
     pub used_proof: bool,
     /// Answers about opaque tokens that the request has waited for.
@@ -187,7 +190,7 @@ impl<'a> Walk<'a> {
         if !std::mem::replace(&mut self.progress.checked_headers, true) {
             self.check_headers(rule)?;
         }
-        self.charge_by_address(rule)?;
+        self.charge_by_address(rule, &path)?;
         self.identify(rule, &path)?;
         if self.principal.is_some() {
             self.check_bans(Stage::Identity)?;
@@ -197,7 +200,7 @@ impl<'a> Walk<'a> {
         if !rule.authorisation.is_empty() {
             self.authorise(rule, &path)?;
         }
-        self.charge(rule, &rule.limits_by_principal)?;
+        self.charge(rule, &rule.limits_by_principal, &path)?;
         self.check_payload(rule)?;
         if let Some(serve) = rule.serve {
             let caller = self.principal.as_ref().and_then(Principal::subject).unwrap_or_default().to_owned();
@@ -205,6 +208,7 @@ impl<'a> Walk<'a> {
         }
         self.forward(rule)?;
         self.tell_browser(rule);
+        self.passage.settlement = self.settlement();
         self.passage.dress = self.dress();
         if !self.passage.request.is_empty() && self.policy.routes.is_in_use() {
             let request_id = plain_text(self.head.headers(), "x-request-id").map(str::to_owned);
@@ -312,15 +316,15 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn charge_by_address(&mut self, rule: &Rule) -> Result<(), Stop> {
+    fn charge_by_address(&mut self, rule: &Rule, path: &RequestPath<'_>) -> Result<(), Stop> {
         if std::mem::replace(&mut self.progress.charged_by_address, true) {
             self.passage.response.append(&mut self.progress.told);
             return Ok(());
         }
-        self.charge(rule, &rule.limits_by_address)
+        self.charge(rule, &rule.limits_by_address, path)
     }
 
-    fn charge(&mut self, rule: &Rule, limits: &[usize]) -> Result<(), Stop> {
+    fn charge(&mut self, rule: &Rule, limits: &[usize], path: &RequestPath<'_>) -> Result<(), Stop> {
         if limits.is_empty() {
             return Ok(());
         }
@@ -328,25 +332,48 @@ impl<'a> Walk<'a> {
         let subject = Subject {
             head: self.head,
             rule: &rule.label,
+            path: (path, self.pattern()),
             address: &|| self.address(),
+            attributes: self.ports.attributes,
             principal: self.principal.as_ref().map(|principal| {
                 let provider = policy.provider_label(principal.provider).unwrap_or_default();
-                (provider, principal.claims())
+                (provider, principal)
             }),
         };
-        let outcome = self.engine.limiter.charge(&policy.limits, limits, &subject, self.ports.store, self.now);
+        let cost = Cost { amount: rule.costs.each, is_settled: rule.costs.settling.is_some() };
+        let outcome = self.engine.limiter.charge(&policy.limits, limits, cost, &subject, self.ports.store, self.now);
         for (limit, event) in outcome.events {
             self.engine.counters.add(CounterId::Limit(limit, event));
         }
         // Monitor mode tells the client nothing about limits.
         if self.mode(rule.mode) == Mode::Enforce {
             outcome.response.into_iter().for_each(|change| self.tell(change));
+            if let Some(legacy) = outcome.legacy {
+                legacy.tell(&mut self.passage.response);
+            }
+        }
+        self.progress.charges.extend(outcome.charges);
+        if !outcome.warnings.is_empty() {
+            let caller = self.principal.as_ref().and_then(Principal::subject);
+            let request_id = plain_text(self.head.headers(), "x-request-id");
+            self.engine.warn(&outcome.warnings, caller, request_id, self.now);
         }
         for (mode, denial) in outcome.denials {
             let mode = if mode == Mode::Monitor { mode } else { rule.mode };
             self.tolerate(mode, denial)?;
         }
         Ok(())
+    }
+
+    /// The charges that the response may settle.
+    fn settlement(&mut self) -> Option<Settlement> {
+        let charges = std::mem::take(&mut self.progress.charges);
+        (!charges.is_empty()).then(|| Settlement {
+            rule: self.rule,
+            charges,
+            caller: self.principal.as_ref().and_then(Principal::subject).map(str::to_owned),
+            request_id: plain_text(self.head.headers(), "x-request-id").map(str::to_owned),
+        })
     }
 
     /// Adds a header to the response; one that stands already becomes a list (RFC 9110, 5.3).

@@ -1,22 +1,34 @@
 //! Limits.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{Mode, OnError};
 use crate::config::document::{Node, Problems, kind};
 use crate::config::section::{Definitions, OneOrMany, Read};
-use crate::config::units::Rate;
+use crate::config::units::{CalendarQuota, Percent, Rate};
 use crate::{section, words};
 
 section! {
-    /// A limit, counted exactly over all workers (GCRA).
+    /// A limit, counted exactly over all workers. It has either a `rate` or a `quota`.
     pub struct LimitSection {
         /// What is counted: one key part, a list of parts, or `{first_of: [...]}`.
         key: KeySection,
         /// Requests per window, such as `1000/min`.
-        rate: Rate,
-        /// How many requests may come at once; the rate's number unless said otherwise.
+        rate: Option<Rate>,
+        /// Requests per day or month of the UTC calendar, such as `1000000/month`.
+        quota: Option<CalendarQuota>,
+        /// How a `rate` is counted; `gcra` unless said otherwise.
+        algorithm: Option<AlgorithmSection>,
+        /// How many requests may come at once (`gcra` only); the rate's number unless said otherwise.
         burst: Option<u64>,
+        /// Other rates or quotas for some clients, by a claim of theirs.
+        tiers: Option<TiersSection>,
+        /// The share of a `quota` at which the operator is told, once per client and window: an audit event and a counter.
+        warn_at: Option<Percent>,
+        /// How many leading bits of an IPv6 address make one client for the key part `ip`; 64 unless said otherwise.
+        ipv6_prefix: Option<u64>,
         /// How many clients can be told apart at the same time. Shared memory is set by this.
         capacity: u64 = 65536,
         /// What happens while more clients than `capacity` are busy.
@@ -25,6 +37,28 @@ section! {
         on_error: OnError = "deny",
         /// `monitor` counts and logs what this limit would refuse.
         mode: Option<Mode>,
+    }
+}
+
+words! {
+    /// How a rate is counted.
+    pub enum AlgorithmSection {
+        /// Evenly, with a burst: what was used refills bit by bit.
+        Gcra = "gcra",
+        /// In windows of the clock: all of it is there again when the next one starts.
+        FixedWindow = "fixed_window",
+        /// In every window, wherever it starts. At most 65535 requests.
+        SlidingWindow = "sliding_window",
+    }
+}
+
+section! {
+    /// Rates for some clients.
+    pub struct TiersSection {
+        /// The claim whose text names the tier; clients of API keys have `tier`.
+        claim: String = "tier",
+        /// Tier to rate, such as `gold: 5000/min`, or to quota where the limit has one. Any other tier has the limit's own.
+        values: BTreeMap<String, String>,
     }
 }
 
@@ -74,7 +108,7 @@ impl Read for KeySection {
 
     fn schema(definitions: &mut Definitions) -> Value {
         definitions.refer("KeySection", |_| {
-            let part = json!({"type": "string", "examples": ["principal", "ip", "rule", "method", "header:x-tenant", "claim:plan"]});
+            let part = json!({"type": "string", "examples": ["principal", "client_id", "api_key", "ip", "rule", "route", "method", "header:x-tenant", "claim:org", "path:id"]});
             json!({
                 "description": "What a limit counts: one part, a list of parts that count together, or the first of several that the request has.",
                 "anyOf": [

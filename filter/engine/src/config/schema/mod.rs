@@ -3,6 +3,7 @@
 mod authorisation;
 mod bans;
 mod edge;
+mod limit_costs;
 mod limits;
 mod payload;
 mod policies;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 pub use self::authorisation::*;
 pub use self::bans::*;
 pub use self::edge::*;
+pub use self::limit_costs::*;
 pub use self::limits::*;
 pub use self::payload::*;
 pub use self::policies::*;
@@ -120,6 +122,8 @@ section! {
         limits: Vec<String>,
         /// Bans that apply where a rule names none of its own, and to requests that no rule matches.
         bans: Vec<String>,
+        /// Which headers tell clients about limits.
+        limit_headers: LimitHeaders = "standard",
         /// `deny` applies to every rule, beside its own; `allow` to every rule that has none of its own.
         addresses: Option<AddressesSection>,
         /// Attacks that are looked for in what clients send, where a rule says nothing.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    AddressesSection, Check, ConditionSection, CorsSection, Mode, PayloadSection, ResponsesSection, RolesSection,
+    AddressesSection, Check, ConditionSection, CorsSection, CostFromSection, Mode, PayloadSection, ResponsesSection,
+    RolesSection, StatusClass,
 };
 use crate::config::document::{Node, Problems};
 use crate::config::section::{Definitions, OneOrMany, Read};
@@ -30,6 +31,12 @@ section! {
         limits: Option<Vec<String>>,
         /// Bans that apply, by name, in place of those of `defaults.bans`; an empty list: none.
         bans: Option<Vec<String>>,
+        /// What a request costs each of its limits; 1 unless said otherwise.
+        cost: Option<u64>,
+        /// A response header with the cost: what it says beyond `cost` is charged afterwards.
+        cost_from: Option<CostFromSection>,
+        /// Statuses of responses for which limits get their charge back: `5xx`, `503`.
+        refund_on: Option<OneOrMany<StatusClass>>,
         /// Rules about request headers.
         headers: Option<HeadersSection>,
         /// The service gets an internal token for the caller.
@@ -103,6 +110,8 @@ words! {
         Revocations = "revocations",
         /// Bans: GET lists them, POST adds one, DELETE lifts one.
         Bans = "bans",
+        /// How much of a limit a client has used: POST asks.
+        Limits = "limits",
     }
 }
 
