@@ -165,6 +165,48 @@ fn the_repair_after_a_step_back_is_stored() {
     assert!(alice.take(&store, back.plus(Duration::from_secs(1))).is_ok());
 }
 
+/// Counts the calls to the host.
+#[derive(Default)]
+struct Counting {
+    store: MemoryStore,
+    gets: Cell<u32>,
+    writes: Cell<u32>,
+}
+
+impl SharedStore for Counting {
+    fn get(&self, key: &str) -> Result<Option<(Vec<u8>, crate::ports::Version)>, StoreUnavailable> {
+        self.gets.set(self.gets.get() + 1);
+        self.store.get(key)
+    }
+
+    fn compare_and_set(&self, key: &str, value: &[u8], expected: Expected) -> Result<WriteOutcome, StoreUnavailable> {
+        self.writes.set(self.writes.get() + 1);
+        self.store.compare_and_set(key, value, expected)
+    }
+}
+
+#[test]
+fn a_request_costs_one_read_and_one_write_and_a_refused_one_no_write() {
+    let two = NonZeroU64::new(2).unwrap();
+    let algorithms = [
+        gcra(2, 3600, 2),
+        Algorithm::FixedWindow(fixed_window::Quota::monthly(two)),
+        Algorithm::SlidingWindow(sliding_window::Quota::new(two, Duration::from_secs(3600)).unwrap()),
+    ];
+    for algorithm in algorithms {
+        let (store, table) = (Counting::default(), table(64, Overflow::Deny));
+        let mut charge = None;
+        for _ in 0..2 {
+            charge = demand(&table, b"alice", algorithm).take(&store, NOW).unwrap().charge;
+        }
+        assert!(demand(&table, b"alice", algorithm).take(&store, NOW).is_err());
+        assert_eq!((store.gets.get(), store.writes.get()), (3, 2));
+        assert_eq!(table.give_back(&store, &charge.unwrap(), NOW), Ok(true));
+        assert!(table.owe(&store, &charge.unwrap(), 1, NOW).unwrap().is_some());
+        assert_eq!((store.gets.get(), store.writes.get()), (5, 4));
+    }
+}
+
 #[test]
 fn a_debt_is_charged_to_the_same_client() {
     for overflow in [Overflow::Deny, Overflow::SharedBucket] {
