@@ -44,12 +44,10 @@ pub fn decoded<'a>(
         let data = gzip_data(body).ok_or(EncodingError::Damaged)?;
         decompress_to_vec_with_limit(data, max)
     } else if is(b"deflate") {
-        // Some clients leave out the envelope that RFC 9110 asks for.
-        match decompress_to_vec_zlib_with_limit(body, max) {
-            Err(error) if error.status != TINFLStatus::HasMoreOutput && error.output.is_empty() => {
-                decompress_to_vec_with_limit(body, max)
-            }
-            result => result,
+        // Some clients leave out the envelope that RFC 9110 asks for. Never both ways: a service could read the other one.
+        match has_zlib_header(body) {
+            true => decompress_to_vec_zlib_with_limit(body, max),
+            false => decompress_to_vec_with_limit(body, max),
         }
     } else {
         return Err(EncodingError::Unsupported);
@@ -60,6 +58,13 @@ pub fn decoded<'a>(
         Err(error) if error.status == TINFLStatus::HasMoreOutput => Err(EncodingError::TooLong),
         Err(_) => Err(EncodingError::Damaged),
     }
+}
+
+/// Whether the body begins as RFC 1950, 2.2 says.
+fn has_zlib_header(body: &[u8]) -> bool {
+    const DEFLATE: u8 = 8;
+    let Some(&[method, flags]) = body.first_chunk::<2>() else { return false };
+    method & 0x0f == DEFLATE && u16::from_be_bytes([method, flags]) % 31 == 0
 }
 
 /// What stands behind the header of a gzip member (RFC 1952, 2.3).
