@@ -3,6 +3,7 @@
 
 use std::process::{Command, Output};
 
+use portcullis_cli::document::{Language, read};
 use portcullis_tests::keys::{Algorithm, SigningKey, jwks};
 use portcullis_tests::mint::Token;
 use portcullis_tests::paths::{self, WorkDir};
@@ -173,13 +174,99 @@ fn the_table_tells_who_may_call_what() {
         text.lines().map(|line| line.split("  ").map(str::trim).filter(|c| !c.is_empty()).collect()).collect();
     let limit = "per_client (60 in 60 s)";
     for row in [
-        vec!["0", "/healthz", "everybody", "-", "-", "-", "enforce"],
-        vec!["1", "GET,HEAD /orders/**", "corp", "read_orders", "-", limit, "enforce"],
-        vec!["2", "/orders/**", "corp", "write_orders", "-", limit, "enforce"],
-        vec!["policy-reports", "routes that name the policy reports", "corp", "read_reports", "-", limit, "enforce"],
+        vec!["0", "/healthz", "everybody", "-", "-", "-", "enforce", "-"],
+        vec!["1", "GET,HEAD /orders/**", "corp", "read_orders", "-", limit, "enforce", "-"],
+        vec!["2", "/orders/**", "corp", "write_orders", "-", limit, "enforce", "-"],
+        vec![
+            "policy-reports",
+            "routes that name the policy reports",
+            "corp",
+            "read_reports",
+            "-",
+            limit,
+            "enforce",
+            "-",
+        ],
     ] {
         assert!(rows.contains(&row), "{row:?}\n{text}");
     }
+}
+
+#[test]
+fn the_table_comes_as_json_too() {
+    let output = portcullis(&["routes", "--json", "--assume-env", "tests/check/good.yaml"]);
+    let rules: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let at = |path: &str| rules.iter().find(|rule| rule["path"] == path).unwrap();
+    assert_eq!(at("rules[0]")["who"], "everybody");
+    assert_eq!(at("rules[2]")["match"], "GET,HEAD /payments/**");
+    assert_eq!(
+        (&at("rules[2]")["scopes"]["all"][0], &at("rules[2]")["limits"][0]),
+        (&"read_payments".into(), &"per_client".into())
+    );
+    assert_eq!(
+        (&at("rules[3]")["internal_token"], &at("rules[6]")["serves"]),
+        (&"payments".into(), &"revocations".into())
+    );
+    assert_eq!(at("policies.reports")["match"], "routes that name the policy reports");
+    assert_eq!(portcullis(&["routes", "/nowhere.yaml"]).status.code(), Some(2));
+}
+
+#[test]
+fn explain_takes_what_a_request_brings_beside_its_head() {
+    let dir = WorkDir::create("explain").unwrap();
+    let explain = |more: &[&str]| {
+        let arguments = [
+            &["explain", "tests/check/good.yaml", "--assume-env", "--json", "--header", "host: partners.bank.example"],
+            more,
+        ]
+        .concat();
+        let output = portcullis(&arguments);
+        let explanation: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+        (output.status.code(), explanation["reason"].as_str().unwrap().to_owned())
+    };
+    let refused = |reason: &str| (Some(1), reason.to_owned());
+    let passes = || (Some(0), "ok".to_owned());
+    let mesh = ["--request", "GET /clearing/1"];
+    assert_eq!(explain(&mesh), refused("credentials_missing"));
+    assert_eq!(explain(&[&mesh[..], &["--certificate", "uri_san=spiffe://bank.example/a"]].concat()), passes());
+    assert_eq!(explain(&[&mesh[..], &["--certificate", "uri_san=spiffe://other/a"]].concat()).0, Some(1));
+    let opaque = ["--request", "GET /partners/1", "--token", "opaque"];
+    assert_eq!(explain(&opaque), refused("provider_unavailable"));
+    for (said, expected) in
+        [("{\"active\": true, \"sub\": \"a\"}", passes()), ("{\"active\": false}", refused("token_inactive"))]
+    {
+        let file = dir.path().join("said.json");
+        std::fs::write(&file, said).unwrap();
+        let said = format!("partner={}", file.display());
+        assert_eq!(explain(&[&opaque[..], &["--introspection", &said]].concat()), expected);
+    }
+    let login = ["--request", "POST /login", "--address", "192.0.2.7", "--at", "2027-01-15T08:00:00Z"];
+    assert_eq!(explain(&[&login[..], &["--times", "5"]].concat()), passes());
+    assert_eq!(explain(&[&login[..], &["--times", "6"]].concat()), refused("limit_exceeded"));
+}
+
+/// The schema as editors use it: a validator that knows JSON Schema takes every example and refuses a misspelt field.
+#[test]
+fn a_validator_of_json_schema_takes_the_examples() {
+    let schema: Value = serde_json::from_slice(&portcullis(&["schema"]).stdout).unwrap();
+    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+    compiler.add_resource("portcullis.json", schema).unwrap();
+    let index = compiler.compile("portcullis.json", &mut schemas).unwrap();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(paths::root().join("docs/examples")).unwrap() {
+        let file = entry.unwrap().path();
+        let text = std::fs::read_to_string(&file).unwrap();
+        // `on` is a boolean to Envoy, and to the YAML 1.1 of editors.
+        let mut value = read(&text, Language::Yaml).unwrap().0.to_value();
+        if let Err(error) = schemas.validate(&value, index) {
+            panic!("{}: {error:#}", file.display());
+        }
+        value["ruls"] = Value::Null;
+        assert!(schemas.validate(&value, index).is_err(), "{}", file.display());
+        seen += 1;
+    }
+    assert!(seen >= 5);
 }
 
 #[test]

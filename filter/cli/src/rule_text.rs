@@ -132,3 +132,13 @@ pub fn cors(rule: &Rule) -> String {
     };
     format!("pages of {} may call", cors.origins.iter().map(origin).collect::<Vec<_>>().join(", "))
 }
+
+/// Which attacks are looked for.
+pub fn payload(rule: &Rule) -> String {
+    let Some(rules) = &rule.payload else { return String::new() };
+    let settings = &rules.settings;
+    let without = settings.without.iter().map(|family| family.as_str());
+    let without = without.chain(settings.without_rules.iter().map(|rule| rule.as_str())).collect::<Vec<_>>();
+    let less = if without.is_empty() { String::new() } else { format!(", without {}", without.join(", ")) };
+    format!("level {}, {} points, bodies up to {} bytes{less}", settings.level, settings.threshold, rules.max_body)
+}

@@ -45,6 +45,8 @@ pub enum CounterId {
     Configuration(&'static str),
     /// Something that happened to a list of addresses: `portcullis_address_list` by list and event.
     AddressList(u16, &'static str),
+    /// An attack that payload rules found: `portcullis_payload` by rule and signature. The rule is its index in the policy.
+    Payload(u16, &'static str),
     /// Something that happened to the verified-token cache: `portcullis_token_cache` by event.
     TokenCache(&'static str),
 }
@@ -154,6 +156,12 @@ pub const COUNTERS: &[CounterFamily] = &[
         ],
     },
     CounterFamily {
+        name: "portcullis_payload",
+        labels: &["rule", "signature"],
+        help: "attacks that were found, refused or not, by the payload rule that found them",
+        events: &[],
+    },
+    CounterFamily {
         name: "portcullis_configurations",
         labels: &["event"],
         help: "configurations that the proxy gave the filter, counted by each of its threads",
@@ -237,6 +245,9 @@ impl CounterId {
             Self::AddressList(index, event) => {
                 format!("portcullis_address_list.list.{}.event.{event}", list(index).unwrap_or(UNKNOWN))
             }
+            Self::Payload(index, signature) => {
+                format!("portcullis_payload.rule.{}.signature.{signature}", rule(index).unwrap_or(UNKNOWN))
+            }
             Self::TokenCache(event) => format!("portcullis_token_cache.event.{event}"),
         }
     }
@@ -264,6 +275,7 @@ mod tests {
             CounterId::Ban(0, "begun"),
             CounterId::TokenCache("hit"),
             CounterId::Revocation("pushed"),
+            CounterId::Payload(0, "sqli-union-select"),
             CounterId::Configuration("refused"),
             CounterId::AddressList(0, "fetched"),
         ];

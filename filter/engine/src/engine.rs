@@ -21,6 +21,7 @@ use crate::jwt::KeySet;
 use crate::key_sets::{self, Event, EventKind, Fetch, FetchId, FetchOutcome, KeySets, RequestId, Resume, WaitLimits};
 use crate::limiter::Limiter;
 use crate::limits;
+use crate::payload::Inspector;
 use crate::policy::{Environment, Policy};
 use crate::ports::{Ports, SharedStore};
 use crate::proof::{NonceIssuer, ReplayStore};
@@ -30,7 +31,7 @@ use crate::routes::JudgedRoute;
 use crate::shared_list::Words;
 use crate::time::UnixNanos;
 use crate::token_cache::TokenCache;
-use crate::walk::{Progress, Stop, Walk};
+use crate::walk::{Body, Progress, Stop, Suspended, Walk};
 
 /// Fresh randomness: hash seeds, the worker's id, the spread of retries. No verdict depends on it.
 #[derive(Debug, Clone, Copy)]
@@ -126,11 +127,14 @@ pub struct Engine {
     pub(crate) revocations: Revocations,
     pub(crate) addresses: AddressLists,
     pub(crate) minter: Option<Minter>,
+    pub(crate) inspector: Option<Inspector>,
     pub(crate) replays: Option<ReplayStore>,
     pub(crate) nonces: Option<NonceIssuer>,
     held: HashMap<RequestId, Held>,
     /// Calls to the gateway itself whose bodies are on their way.
     calls: HashMap<RequestId, Call>,
+    /// Requests whose bodies are to be judged, and on their way.
+    suspended: HashMap<RequestId, (Held, Box<Suspended>)>,
     /// Questions about opaque tokens, to be sent with the next tick: callouts belong to the root context.
     outbox: Vec<Callout>,
     seed: Seed,
@@ -185,6 +189,10 @@ impl Engine {
                 Some(minter.map_err(|_| problem("internal_tokens", &"the settings do not fit"))?)
             }
         };
+        let inspector = match policy.rules.iter().any(|rule| rule.payload.is_some()) {
+            true => Some(Inspector::new().ok_or_else(|| problem("defaults.payload", &"the rules cannot be read"))?),
+            false => None,
+        };
         Ok(Self {
             introspection,
             revocations,
@@ -193,6 +201,8 @@ impl Engine {
             replays: None,
             nonces: None,
             calls: HashMap::new(),
+            suspended: HashMap::new(),
+            inspector,
             outbox: Vec::new(),
             seed,
             key_sets,
@@ -254,10 +264,23 @@ impl Engine {
         Some(self.judge(id, held.head, held.progress, ports, now))
     }
 
-    /// The whole body of a request is there for which [`Step::NeedBody`] asked; `None`: it is longer than allowed.
-    pub fn on_body(&mut self, id: RequestId, body: Option<&[u8]>, ports: Ports<'_>, now: UnixNanos) -> Step {
+    /// The body of a request is there for which [`Step::NeedBody`] asked.
+    pub fn on_body(&mut self, id: RequestId, body: Body<'_>, ports: Ports<'_>, now: UnixNanos) -> Step {
+        if let Some((mut held, suspended)) = self.suspended.remove(&id) {
+            let policy = Rc::clone(&self.policy);
+            let walk = Walk::go_on(self, &policy, &held.head, &mut held.progress, ports, now, *suspended);
+            return match walk.run_on_body(body) {
+                Ok(passage) => Step::Continue(passage),
+                Err(Stop::Denied(answer)) => Step::Deny(answer),
+                Err(_) => Step::Deny(self.internal_answer()),
+            };
+        }
+        let whole = match body {
+            Body::Whole(bytes) => Some(bytes),
+            Body::Longer(_) => None,
+        };
         match self.calls.remove(&id) {
-            Some(call) => self.answer_call(&call, body, ports, now),
+            Some(call) => self.answer_call(&call, whole, ports, now),
             None => Step::Deny(self.internal_answer()),
         }
     }
@@ -302,6 +325,7 @@ impl Engine {
     /// The stream of a request has ended.
     pub fn forget(&mut self, id: RequestId) {
         self.calls.remove(&id);
+        self.suspended.remove(&id);
         if self.held.remove(&id).is_some() {
             self.key_sets.forget(id);
             self.introspection.forget(id);
@@ -430,6 +454,10 @@ impl Engine {
                 Stop::Answered(answer) => return Step::Answer(answer),
                 Stop::Serve { rule, serve, caller } => {
                     return self.begin_call(id, Call::new(&head, rule, serve, caller), ports, now);
+                }
+                Stop::NeedBody(suspended, max_bytes) => {
+                    self.suspended.insert(id, (Held { head, progress }, suspended));
+                    return Step::NeedBody(max_bytes);
                 }
                 Stop::Wait { provider, wait_for } => {
                     (Reason::KeysWaitersFull, self.key_sets.wait(&provider, id, wait_for, now))

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use portcullis_engine::answer::{Answer, LocalAnswer};
 use portcullis_engine::responses::Dress;
-use portcullis_engine::{HeaderChange, JudgedRoute, Passage, RequestId, Step};
+use portcullis_engine::{Body, HeaderChange, JudgedRoute, Passage, RequestId, Step};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
@@ -146,13 +146,23 @@ impl Stream {
 
 /// Gives the engine a body that is complete, or longer than `max` bytes. The request is the effective context.
 fn judge_body(shell: &Shell, id: RequestId, body: SeenBody, max: usize) -> Step {
-    let bytes = match body.size {
+    let bytes = match body.size.min(max) {
         0 => Some(Vec::new()),
-        size if size > max => None,
         size => host::buffer(Buffer::Request, size),
     };
+    // A body that cannot be read is no empty one.
+    let Some(bytes) = bytes.filter(|bytes| bytes.len() >= body.size.min(max)) else {
+        shell.forget(id);
+        return Step::Deny(Answer {
+            status: 500,
+            headers: Vec::new(),
+            body: String::new(),
+            details: INTERNAL.to_owned(),
+        });
+    };
+    let body = if body.size > max { Body::Longer(&bytes) } else { Body::Whole(&bytes) };
     let mut engine = shell.engine.borrow_mut();
-    let step = engine.on_body(id, bytes.as_deref(), shell.ports(), host::now());
+    let step = engine.on_body(id, body, shell.ports(), host::now());
     shell.flush(&mut engine);
     step
 }
@@ -173,7 +183,9 @@ impl HttpContext for Stream {
             shell.flush(&mut engine);
             let step = match step {
                 // There is no body to wait for.
-                Step::NeedBody(_) if end_of_stream => engine.on_body(self.id, Some(&[]), shell.ports(), host::now()),
+                Step::NeedBody(_) if end_of_stream => {
+                    engine.on_body(self.id, Body::Whole(&[]), shell.ports(), host::now())
+                }
                 step => step,
             };
             shell.flush(&mut engine);
@@ -276,10 +288,12 @@ fn answer_locally(answer: &LocalAnswer) {
     host::send_local_response(answer.status, answer.details, &answer.headers, &answer.body);
 }
 
+const INTERNAL: &str = "portcullis_internal";
+
 /// The answer when the gateway itself fails.
 fn refuse_inside() {
     const NO_HEADERS: &[(&str, String)] = &[];
-    host::send_local_response(500, "portcullis_internal", NO_HEADERS, "");
+    host::send_local_response(500, INTERNAL, NO_HEADERS, "");
 }
 
 fn apply(map: Map, change: &HeaderChange) -> bool {

@@ -8,6 +8,7 @@ pub mod check;
 pub mod host;
 pub mod keyring;
 pub mod parse;
+pub mod real;
 pub mod run;
 pub mod template;
 

@@ -11,7 +11,7 @@ use portcullis_engine::ports::{
 };
 use portcullis_engine::time::UnixNanos;
 use portcullis_engine::{
-    Actions, Callout, Engine, FetchId, FetchResult, HeaderChange, RequestId, Seed, Step as Verdict,
+    Actions, Body, Callout, Engine, FetchId, FetchResult, HeaderChange, RequestId, Seed, Step as Verdict,
 };
 use serde_json::{Value, json};
 
@@ -484,9 +484,7 @@ fn give_body(
     now: UnixNanos,
 ) -> Verdict {
     match verdict {
-        Verdict::NeedBody(max_bytes) => {
-            engine.on_body(id, Some(body).filter(|body| body.len() <= max_bytes), ports, now)
-        }
+        Verdict::NeedBody(max_bytes) => engine.on_body(id, Body::of(body, max_bytes), ports, now),
         verdict => verdict,
     }
 }
@@ -509,7 +507,11 @@ fn places(configuration: &Value) -> HashMap<(String, String), String> {
     of_providers.chain(of_revocation).chain(of_lists).collect()
 }
 
-fn filled(answer: &EndpointAnswer, template: &mut Template) -> Result<EndpointAnswer> {
+/// An answer with its templates filled in.
+///
+/// # Errors
+/// A template that the format does not know.
+pub fn filled(answer: &EndpointAnswer, template: &mut Template) -> Result<EndpointAnswer> {
     Ok(match answer {
         EndpointAnswer::Answer { status, headers, body } => {
             EndpointAnswer::Answer { status: *status, headers: headers.clone(), body: template.fill(body)? }
@@ -539,7 +541,10 @@ fn blank() -> Request {
 }
 
 /// The request's header map as the proxy has it: pseudo-headers, request id, then what the case names.
-fn lines(request: &Request, id: u64, template: &mut Template) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+///
+/// # Errors
+/// A template or an escape that the format does not know.
+pub fn lines(request: &Request, id: u64, template: &mut Template) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut lines = vec![
         (":authority".to_owned(), b"api.example".to_vec()),
         (":method".to_owned(), request.method.clone().into_bytes()),

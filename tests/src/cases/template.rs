@@ -21,6 +21,8 @@ pub struct Template {
     pub minted: Vec<String>,
     /// The last `dpop-nonce` of an answer.
     pub nonce: Option<String>,
+    /// Stands before the `jti` of every proof, so that cases that share one gateway do not replay each other's.
+    pub tag: String,
     /// How many proofs were made, so that each has its own `jti`.
     proofs: u64,
     named: HashMap<String, String>,
@@ -121,7 +123,7 @@ impl Template {
         let mut token = Token::of("").without("iss").without("aud").without("sub").without("exp");
         token = token.header("typ", json!("dpop+jwt")).header("kid", Value::Null).claim("iat", json!(self.now));
         token = token.claim("htm", json!("GET")).claim("htu", json!("https://api.example/"));
-        token = token.claim("jti", json!(format!("proof-{}", self.proofs)));
+        token = token.claim("jti", json!(format!("{}proof-{}", self.tag, self.proofs)));
         let (mut key, mut signer, mut jwk, mut name) = ("es256-client", None, None, None);
         for part in parts {
             let (member, value) = part.split_once('=').ok_or_else(|| anyhow!("{part:?} is not `name=value`"))?;
@@ -150,6 +152,9 @@ impl Template {
                     // In monitor mode no answer gives one.
                     let nonce = self.nonce.clone().unwrap_or_default();
                     token.claim("nonce", json!(nonce))
+                }
+                "jti" if !self.tag.is_empty() && !value.is_empty() => {
+                    token.claim("jti", json!(format!("{}{value}", self.tag)))
                 }
                 "htm" | "htu" | "jti" | "nonce" => token.claim(member, text_or_json(value)),
                 "iat" | "exp" | "nbf" => token.claim(member, time(value, self.now)?),

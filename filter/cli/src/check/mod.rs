@@ -1,7 +1,11 @@
 //! `portcullis check`: finds mistakes in a configuration before Envoy does.
 
+mod bypass;
+mod clusters;
+mod credentials;
 mod edge;
 mod finding;
+mod guessing;
 mod policy;
 mod proxy;
 mod routes;
@@ -159,6 +163,8 @@ fn examine(root: &Node, arguments: &Arguments, report: &mut Report) {
         examined.push(Examined { filter, policy });
     }
     routes::check(root, &examined, &mut report.findings);
+    clusters::check(root, &examined, &mut report.findings);
+    bypass::check(root, &examined, &mut report.findings);
     proxy::check_statistics(root, &mut report.findings);
     if report.findings.have(Severity::Error) {
         report.summaries.clear();
@@ -193,6 +199,8 @@ fn examine_filter(filter: &Filter<'_>, arguments: &Arguments, findings: &mut Fin
     match policy.and_then(|policy| engine().map(|_| policy)) {
         Ok(policy) => {
             policy::check(&policy, &configuration.value, &mut notes);
+            credentials::check(&policy, &configuration.value, &mut notes);
+            guessing::check(&policy, &configuration.value, &mut notes);
             Some(policy)
         }
         Err(problems) => {

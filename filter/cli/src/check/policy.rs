@@ -33,7 +33,11 @@ pub(super) fn written(policy: &Policy) -> impl Iterator<Item = (usize, &Match, &
 
 fn rules_that_never_match(policy: &Policy, notes: &mut Notes<'_>) {
     for covered in lint::covered(policy.index.rules()) {
-        let problem = format!("can never match: rules[{}] takes every request that it means", covered.by);
+        let by: Vec<String> = covered.by.iter().map(|rule| format!("rules[{rule}]")).collect();
+        let problem = match by.as_slice() {
+            [one] => format!("can never match: {one} takes every request that it means"),
+            several => format!("can never match: {} take every request that it means", several.join(" and ")),
+        };
         notes.warn(&format!("rules[{}]", covered.rule), problem, "put the narrower rule first, or remove it");
     }
 }

@@ -1,6 +1,6 @@
 //! How the filter is loaded, and the connection manager around it.
 
-use portcullis_engine::policy::Policy;
+use portcullis_engine::policy::{Policy, ProviderKind};
 
 use super::finding::{Findings, Severity};
 use crate::document::Node;
@@ -18,23 +18,29 @@ pub fn check(filter: &Filter<'_>, policy: Option<&Policy>, findings: &mut Findin
                 "name a policy in the route's metadata: {filter_metadata: {portcullis: {policy: NAME}}}",
             );
         }
-        check_plugin(filter, plugin, findings);
+        check_plugin(filter, plugin, policy, findings);
     }
     if let Some((path, manager)) = &filter.manager {
         check_paths(path, manager, findings);
         check_addresses(path, manager, policy, findings);
+        check_certificates(filter, path, policy, findings);
         check_server(path, manager, policy, findings);
     }
 }
 
-fn check_plugin(filter: &Filter<'_>, plugin: &Node, findings: &mut Findings) {
+fn check_plugin(filter: &Filter<'_>, plugin: &Node, policy: Option<&Policy>, findings: &mut Findings) {
     let mut warn = |member: &str, problem: &str, hint: &str| {
         let line = plugin.lines().find(member);
         findings.add(Severity::Warning, line, &format!("{}.{member}", filter.path), problem, hint);
     };
     if !plugin.is_true_at(&["allow_on_headers_stop_iteration"]) {
-        let problem = "a request whose verdict has to wait cannot be held back";
-        warn("allow_on_headers_stop_iteration", problem, "set `allow_on_headers_stop_iteration: true`");
+        let problem = match policy.and_then(reason_to_hold) {
+            Some(reason) => {
+                format!("{reason}: such a request cannot be held back, and hangs")
+            }
+            None => "a request whose verdict has to wait cannot be held back".to_owned(),
+        };
+        warn("allow_on_headers_stop_iteration", &problem, "set `allow_on_headers_stop_iteration: true`");
     }
     let hint = "set `failure_policy: FAIL_RELOAD`: that request gets 503, and a fresh module takes over";
     match plugin.text_at(&["failure_policy"]) {
@@ -49,6 +55,21 @@ fn check_plugin(filter: &Filter<'_>, plugin: &Node, findings: &mut Findings) {
         let problem = "without an id the filter shares its limits and key sets with every other nameless module";
         warn("vm_config.vm_id", problem, "set `vm_id: portcullis`");
     }
+}
+
+/// Why requests of this policy have to be held back before their verdict: what reads a body or waits for a callout is
+/// listed here.
+fn reason_to_hold(policy: &Policy) -> Option<String> {
+    if let Some(rule) = policy.rules.iter().find(|rule| rule.serve.is_some()) {
+        return Some(format!("rule {:?} reads the body before it decides", rule.label));
+    }
+    if let Some(rule) = policy.rules.iter().find(|rule| rule.payload.is_some()) {
+        return Some(format!("the payload rules of {:?} judge the body", rule.label));
+    }
+    if !policy.introspections.is_empty() {
+        return Some("opaque tokens wait for their issuer's answer".to_owned());
+    }
+    (!policy.key_set_sources.is_empty()).then(|| "tokens can wait for their issuer's key set".to_owned())
 }
 
 /// The filter must see the path as the client sent it.
@@ -93,6 +114,35 @@ fn check_addresses(path: &str, manager: &Node, policy: Option<&Policy>, findings
             },
             "set `use_remote_address: true`, and `xff_num_trusted_hops` where proxies of yours stand in front",
         );
+    }
+}
+
+/// A certificate is worth something once Envoy has verified it.
+fn check_certificates(filter: &Filter<'_>, manager: &str, policy: Option<&Policy>, findings: &mut Findings) {
+    let by_certificate = policy.and_then(|policy| {
+        policy.providers.iter().find(|provider| matches!(provider.kind, ProviderKind::Certificate(_)))
+    });
+    let (Some(provider), Some((chain_path, chain))) = (by_certificate, &filter.chain) else { return };
+    let context = chain.at(&["transport_socket", "typed_config", "common_tls_context"]);
+    let validation = context
+        .and_then(|context| context.get("validation_context").or_else(|| context.get("combined_validation_context")));
+    let elsewhere = context.is_some_and(|context| context.get("validation_context_sds_secret_config").is_some());
+    let line = |node: &Node| node.get("transport_socket").map_or(node.line, |member| member.line);
+    match validation {
+        None if !elsewhere => {
+            let problem =
+                format!("Envoy asks for no client certificate here: provider {:?} knows nobody", provider.name);
+            let hint = "set `validation_context: {trusted_ca: ...}` in the listener's TLS context";
+            let path = format!("{chain_path}.transport_socket");
+            findings.add(Severity::Warning, line(chain), &path, problem, hint);
+        }
+        Some(member) if member.value.text_at(&["trust_chain_verification"]) == Some("ACCEPT_UNTRUSTED") => {
+            let at = member.value.get("trust_chain_verification").map_or(member.line, |member| member.line);
+            let problem = "certificates of any authority come through unverified";
+            let hint = "remove it: `VERIFY_TRUST_CHAIN` is the default";
+            findings.add(Severity::Warning, at, &format!("{manager}.trust_chain_verification"), problem, hint);
+        }
+        _ => {}
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Filter<'a> {
     pub per_route: bool,
     /// The HTTP connection manager that has it, with its path.
     pub manager: Option<(String, &'a Node)>,
+    /// The filter chain of a listener that has it, with its path.
+    pub chain: Option<(String, &'a Node)>,
     /// What it is configured with, or why that cannot be read.
     pub configuration: Result<Configuration, Unreadable>,
 }
@@ -57,7 +59,14 @@ pub fn filters(root: &Node) -> Vec<Filter<'_>> {
     if root.get("version").is_some() && root.get("static_resources").is_none() {
         let configuration = Configuration { value: root.to_value(), lines: root.lines() };
         let configuration = Ok(configuration);
-        return vec![Filter { path: String::new(), plugin: None, per_route: false, manager: None, configuration }];
+        return vec![Filter {
+            path: String::new(),
+            plugin: None,
+            per_route: false,
+            manager: None,
+            chain: None,
+            configuration,
+        }];
     }
     places(root).iter().filter_map(filter).collect()
 }
@@ -82,11 +91,15 @@ fn filter<'a>(place: &Place<'a>) -> Option<Filter<'a>> {
     }
     let config_path = if is_type(node, WASM) { "config" } else { "value.config" };
     let manager = place.ancestors.iter().rev().find(|(_, ancestor)| is_type(ancestor, MANAGER));
+    let chain = place.ancestors.iter().rev().find(|(path, _)| {
+        path.rsplit('.').next().is_some_and(|last| last.starts_with("filter_chains[") || last == "default_filter_chain")
+    });
     Some(Filter {
         path: format!("{}.{config_path}", place.path),
         plugin: Some(plugin),
         per_route: place.path.contains("typed_per_filter_config"),
         manager: manager.map(|(path, node)| (path.clone(), *node)),
+        chain: chain.map(|(path, node)| (path.clone(), *node)),
         configuration: configuration(plugin),
     })
 }

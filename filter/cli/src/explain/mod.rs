@@ -1,31 +1,36 @@
 //! `portcullis explain`: judges one request with the engine, and says why.
 
-mod replay;
+pub mod replay;
 mod report;
-mod request;
+pub mod request;
 
 use std::io::Write;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use portcullis_engine::time::UnixNanos;
+use portcullis_engine::time::{UnixNanos, parse_rfc3339};
 
-use crate::configured;
+use crate::configured::{self, Configured};
 use crate::environment::EnvironmentArguments;
 use crate::style::Style;
+use replay::{Answers, Served, Session, Word};
+
+pub use report::Report;
 
 /// Judge a request as the gateway would, and say why: the rule, each check, what goes on to the service
 ///
-/// It runs the engine that runs in Envoy, on counters that nobody has used yet. Key sets come from files (--jwks); nothing
-/// is fetched.
+/// It runs the engine that runs in Envoy, on counters that nobody has used yet. Nothing is fetched: key sets, what an
+/// introspection endpoint says and the list of revoked tokens come from files.
 ///
 /// Exit code: 0 the request passes, 1 it is refused, 2 something is wrong with the file or the command line.
 ///
 /// Example: portcullis explain envoy.yaml --request 'GET /orders/1' --token-file token --jwks corp=jwks.json
+///          portcullis explain envoy.yaml --request 'POST /login' --address 192.0.2.7 --times 6
+///          portcullis explain envoy.yaml --request 'GET /mesh' --certificate uri_san=spiffe://example.org/a
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -57,13 +62,41 @@ pub struct Arguments {
     #[arg(long, value_name = "POLICY")]
     route_policy: Option<String>,
 
-    /// The time, in seconds since 1970; now unless given
-    #[arg(long, value_name = "SECONDS")]
-    now: Option<u64>,
+    /// The name of the route, for `routes.names`
+    #[arg(long, value_name = "NAME")]
+    route_name: Option<String>,
+
+    /// The policy that the virtual host's metadata names
+    #[arg(long, value_name = "POLICY")]
+    virtual_host_policy: Option<String>,
+
+    /// A name of the client's certificate, which Envoy has verified: uri_san, dns_san, subject or sha256; may be repeated
+    #[arg(long = "certificate", value_name = "FIELD=VALUE", value_parser = certificate)]
+    certificate: Vec<(String, String)>,
+
+    /// The request's body
+    #[arg(long, default_value = "")]
+    body: String,
+
+    /// The time: seconds since 1970, or such as 2027-01-31T12:00:00Z; now unless given
+    #[arg(long, visible_alias = "at", value_name = "TIME", value_parser = time)]
+    now: Option<UnixNanos>,
+
+    /// Judge the request so many times at once, and explain the last one: what a limit does
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    times: u64,
 
     /// The key set of a provider; may be repeated
-    #[arg(long = "jwks", value_name = "PROVIDER=FILE", value_parser = key_set)]
+    #[arg(long = "jwks", value_name = "PROVIDER=FILE", value_parser = named_file)]
     key_sets: Vec<(String, PathBuf)>,
+
+    /// What a provider's introspection endpoint says of the token, in JSON; may be repeated
+    #[arg(long = "introspection", value_name = "PROVIDER=FILE", value_parser = named_file)]
+    introspections: Vec<(String, PathBuf)>,
+
+    /// The list of revoked tokens
+    #[arg(long, value_name = "FILE")]
+    revocation_list: Option<PathBuf>,
 
     /// Print the explanation as JSON
     #[arg(long)]
@@ -73,9 +106,22 @@ pub struct Arguments {
     environment: EnvironmentArguments,
 }
 
-fn key_set(text: &str) -> Result<(String, PathBuf), String> {
+fn named_file(text: &str) -> Result<(String, PathBuf), String> {
     let (name, file) = text.split_once('=').ok_or_else(|| "PROVIDER=FILE is asked for".to_owned())?;
     Ok((name.to_owned(), file.into()))
+}
+
+fn certificate(text: &str) -> Result<(String, String), String> {
+    let (field, value) = text.split_once('=').ok_or_else(|| "FIELD=VALUE is asked for".to_owned())?;
+    if !request::CERTIFICATE_FIELDS.contains(&field) {
+        return Err(format!("the fields are {}", request::CERTIFICATE_FIELDS.join(", ")));
+    }
+    Ok((field.to_owned(), value.to_owned()))
+}
+
+fn time(text: &str) -> Result<UnixNanos, String> {
+    let seconds = text.parse().ok().map(UnixNanos::from_secs);
+    seconds.or_else(|| parse_rfc3339(text)).ok_or_else(|| "neither seconds since 1970 nor a date and time".to_owned())
 }
 
 /// Carries the command out.
@@ -99,7 +145,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(if report.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn explain(arguments: &Arguments) -> Result<report::Report> {
+fn explain(arguments: &Arguments) -> Result<Report> {
     let filters = configured::load(&arguments.file, &arguments.environment)?;
     // With several listeners the first is meant.
     let filter = filters.first().context("no filter")?;
@@ -112,22 +158,38 @@ fn explain(arguments: &Arguments) -> Result<report::Report> {
     };
     let headers = request::headers(&arguments.request, &arguments.headers, token.as_deref())?;
     let now = match arguments.now {
-        Some(seconds) => UnixNanos::from_secs(seconds),
+        Some(now) => now,
         None => UnixNanos(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos())?),
     };
-    let mut key_sets = Vec::new();
+    let mut answers = Answers::default();
     for (provider, file) in &arguments.key_sets {
-        let keys = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-        anyhow::ensure!(
-            filter.policy.providers.iter().any(|known| known.name == *provider),
-            "the configuration has no provider {provider:?}"
-        );
-        key_sets.push((provider.clone(), keys));
+        answers.key_sets.insert(known_provider(filter, provider)?, served(file)?);
     }
+    for (provider, file) in &arguments.introspections {
+        answers.introspections.insert(known_provider(filter, provider)?, Word::OfEvery(served(file)?));
+    }
+    answers.revocation_list = arguments.revocation_list.as_deref().map(served).transpose()?;
     let attributes = request::Attributes {
         address: arguments.address,
         route_policy: arguments.route_policy.as_ref().map(|policy| policy.clone().into_bytes()),
+        route_name: arguments.route_name.clone(),
+        virtual_host_policy: arguments.virtual_host_policy.clone(),
+        certificate: arguments.certificate.iter().cloned().collect(),
     };
-    let replayed = replay::judge(filter, headers, &attributes, &key_sets, now)?;
-    Ok(report::Report::new(filter, &replayed, token.as_deref()))
+    let mut session = Session::start(filter, answers, now)?;
+    for _ in 1..arguments.times {
+        session.judge(headers.clone(), arguments.body.as_bytes(), &attributes, now);
+    }
+    let replayed = session.judge(headers, arguments.body.as_bytes(), &attributes, now);
+    Ok(Report::new(filter, &replayed, token.as_deref()))
+}
+
+fn known_provider(filter: &Configured, name: &str) -> Result<String> {
+    let is_known = filter.policy.providers.iter().any(|known| known.name == name);
+    anyhow::ensure!(is_known, "the configuration has no provider {name:?}");
+    Ok(name.to_owned())
+}
+
+fn served(file: &Path) -> Result<Served> {
+    Ok(Served::ok(std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?))
 }

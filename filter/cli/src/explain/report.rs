@@ -7,7 +7,7 @@ use portcullis_engine::policy::{Rule, Who};
 use portcullis_engine::{HeaderChange, Step};
 use serde_json::{Value, json};
 
-use super::replay::Replayed;
+use super::replay::{Missing, Replayed};
 use crate::configured::Configured;
 use crate::rule_text;
 use crate::style::Style;
@@ -28,10 +28,11 @@ enum Stage {
     PathClaims,
     Conditions,
     LimitsByPrincipal,
+    Payload,
     Forward,
 }
 
-const STAGES: [(Stage, &str); 14] = [
+const STAGES: [(Stage, &str); 15] = [
     (Stage::Request, "request"),
     (Stage::Rule, "rule"),
     (Stage::Addresses, "address"),
@@ -45,6 +46,7 @@ const STAGES: [(Stage, &str); 14] = [
     (Stage::PathClaims, "path and claims"),
     (Stage::Conditions, "conditions"),
     (Stage::LimitsByPrincipal, "limits by identity"),
+    (Stage::Payload, "payload"),
     (Stage::Forward, "forwarding"),
 ];
 
@@ -110,11 +112,22 @@ impl Report {
                 }
             }
         });
-        let waited = found.iter().any(|(_, reason, ..)| *reason == Reason::KeysUnavailable);
+        let waited = found.iter().any(|(_, reason, ..)| {
+            matches!(reason, Reason::KeysUnavailable | Reason::ProviderUnavailable | Reason::RevocationUnavailable)
+        });
         let lists = rule.into_iter().flat_map(|(_, rule)| rule_text::fetched_lists(&filter.policy, rule));
         let lists = lists.map(|list| format!("the address list {list:?} is fetched by the gateway, and is not here"));
-        let notes = replayed.missing_keys.iter().filter(|_| waited).map(|provider| {
-            format!("the key set of provider {provider:?} is not here; give it with --jwks {provider}=FILE")
+        let notes = replayed.missing.iter().filter(|_| waited || matches!(replayed.step, Step::Hold));
+        let notes = notes.map(|missing| match missing {
+            Missing::KeySet(provider) => {
+                format!("the key set of provider {provider:?} is not here; give it with --jwks {provider}=FILE")
+            }
+            Missing::Introspection(provider) => {
+                format!("what {provider:?} says of the token is not here; give it with --introspection {provider}=FILE")
+            }
+            Missing::RevocationList => {
+                "the list of revoked tokens is not here; give it with --revocation-list FILE".to_owned()
+            }
         });
         Self {
             rule: rule.map(|(at, _)| {
@@ -128,9 +141,9 @@ impl Report {
         }
     }
 
-    /// Whether the request goes on.
+    /// Whether the request goes on, or the gateway itself has the answer.
     pub fn passes(&self) -> bool {
-        matches!(self.step, Step::Continue(_))
+        matches!(self.step, Step::Continue(_) | Step::Answer(_))
     }
 
     /// The explanation for a person.
@@ -208,6 +221,9 @@ impl Report {
 /// The check that refuses for a reason. Reasons are grouped by how their codes begin.
 fn stage(reason: Reason, detail: &str, rule: Option<&Rule>, filter: &Configured) -> Stage {
     let code = reason.code();
+    if matches!(reason, Reason::PayloadAttack | Reason::BodyEncodingRefused) || code.starts_with("body_") {
+        return Stage::Payload;
+    }
     if matches!(reason, Reason::HeaderMissing | Reason::HeaderForbidden) {
         return Stage::Headers;
     }
@@ -304,6 +320,7 @@ fn passed(stage: Stage, rule: Option<(usize, &Rule)>, filter: &Configured, claim
         Stage::PathClaims if rule.authorisation.bind.is_empty() => String::new(),
         Stage::PathClaims => rule_text::bindings(rule),
         Stage::Conditions => rule_text::conditions(rule),
+        Stage::Payload => rule_text::payload(rule),
         Stage::Forward => "see below".to_owned(),
     }
 }

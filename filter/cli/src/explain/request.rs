@@ -1,9 +1,10 @@
 //! The request to judge.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result};
-use portcullis_engine::ports;
+use portcullis_engine::ports::{self, CertificateField};
 
 /// What the proxy would know about the request.
 #[derive(Debug)]
@@ -12,11 +13,43 @@ pub struct Attributes {
     pub address: IpAddr,
     /// The policy that the route names.
     pub route_policy: Option<Vec<u8>>,
+    /// The name of the route.
+    pub route_name: Option<String>,
+    /// The policy that the virtual host's metadata name.
+    pub virtual_host_policy: Option<String>,
+    /// The names in the client's certificate, which the proxy has verified; empty: there is none.
+    pub certificate: BTreeMap<String, String>,
 }
+
+/// The fields of a certificate that can be given.
+pub const CERTIFICATE_FIELDS: [&str; 4] = ["uri_san", "dns_san", "subject", "sha256"];
 
 impl ports::Attributes for Attributes {
     fn source_address(&self) -> Option<IpAddr> {
         Some(self.address)
+    }
+
+    fn route_name(&self) -> Option<Vec<u8>> {
+        self.route_name.as_ref().map(|name| name.clone().into_bytes())
+    }
+
+    fn virtual_host_policy(&self) -> Option<Vec<u8>> {
+        self.virtual_host_policy.as_ref().map(|policy| policy.clone().into_bytes())
+    }
+
+    fn client_certificate_is_verified(&self) -> bool {
+        !self.certificate.is_empty()
+    }
+
+    fn client_certificate(&self, field: CertificateField) -> Option<Vec<u8>> {
+        let [uri_san, dns_san, subject, sha256] = CERTIFICATE_FIELDS;
+        let name = match field {
+            CertificateField::UriSan => uri_san,
+            CertificateField::DnsSan => dns_san,
+            CertificateField::Subject => subject,
+            CertificateField::Sha256 => sha256,
+        };
+        self.certificate.get(name).map(|value| value.clone().into_bytes())
     }
 
     fn route_policy(&self) -> Option<Vec<u8>> {
@@ -58,13 +91,13 @@ pub fn headers(request: &str, headers: &[String], token: Option<&str>) -> Result
 ///
 /// # Errors
 /// They are larger than 4 GiB.
-pub fn serialised(pairs: &[(String, String)]) -> Result<Vec<u8>> {
+pub fn serialised<T: AsRef<[u8]>>(pairs: &[(T, T)]) -> Result<Vec<u8>> {
     let mut buffer = u32::try_from(pairs.len())?.to_le_bytes().to_vec();
     for text in pairs.iter().flat_map(|(name, value)| [name, value]) {
-        buffer.extend(u32::try_from(text.len())?.to_le_bytes());
+        buffer.extend(u32::try_from(text.as_ref().len())?.to_le_bytes());
     }
     for text in pairs.iter().flat_map(|(name, value)| [name, value]) {
-        buffer.extend_from_slice(text.as_bytes());
+        buffer.extend_from_slice(text.as_ref());
         buffer.push(0);
     }
     Ok(buffer)

@@ -26,6 +26,10 @@ pub struct Arguments {
     /// Every reason for a refusal, and every counter, in Markdown
     #[arg(long)]
     reasons: bool,
+
+    /// Every payload rule: what it catches, with an example, in Markdown
+    #[arg(long, conflicts_with_all = ["reasons", "markdown"])]
+    payload_rules: bool,
 }
 
 /// Carries the command out.
@@ -33,6 +37,10 @@ pub struct Arguments {
 /// # Errors
 /// The output cannot be written.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.payload_rules {
+        std::io::stdout().write_all(portcullis_payload::pages::markdown().as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let text = match (arguments.markdown, arguments.reasons) {
         (true, _) => reference::markdown(&json_schema()),
         (_, true) => reasons::markdown(),

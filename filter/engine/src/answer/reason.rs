@@ -255,6 +255,10 @@ reasons! {
     ConditionFalse = "condition_false", 403, None, "a condition is not met", When;
     /// A condition of the rule (`when`) has no answer, as where the token lacks a claim that it reads.
     ConditionError = "condition_error", 403, None, "a condition is not met", When;
+    /// Payload rules found an attack. The log says where, and how to except it if it is none.
+    PayloadAttack = "payload_attack", 403, None, "the request was refused", Payload;
+    /// The body is compressed in a way that payload rules cannot read.
+    BodyEncodingRefused = "body_encoding_refused", 415, None, "the content encoding is not accepted here", Payload;
     /// A limit is used up.
     LimitExceeded = "limit_exceeded", 429, None, "too many requests";
     /// A limit's table is full of busy clients (`on_overflow`).

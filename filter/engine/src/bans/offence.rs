@@ -57,6 +57,7 @@ impl Offence {
             | Reason::RoleMissing
             | Reason::PathClaimMismatch
             | Reason::ConditionFalse => Some(Self::Forbidden),
+            Reason::PayloadAttack => Some(Self::PayloadRule),
             Reason::LimitExceeded => Some(Self::Limit),
             _ => None,
         }
@@ -101,7 +102,8 @@ mod tests {
                 Some(Offence::Malformed) => &[400, 401],
                 Some(Offence::Forbidden) => &[403],
                 Some(Offence::Limit) => &[429],
-                Some(Offence::PayloadRule) | None => continue,
+                Some(Offence::PayloadRule) => &[403],
+                None => continue,
             };
             assert!(fits.contains(&reason.status()), "{reason}");
         }

@@ -1,23 +1,35 @@
 //! Rules that can never be met, because an earlier rule meets every request that they mean.
 
 use super::rule_match::{Match, PathCondition};
+use crate::http::Method;
 
 /// A rule that is never the first to match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Covered {
     /// The rule's place in the list, from 0.
     pub rule: usize,
-    /// The first earlier rule that covers it.
-    pub by: usize,
+    /// The earlier rules that cover it: one, or several that do so together, method by method.
+    pub by: Vec<usize>,
 }
 
-/// Every rule that one earlier rule covers.
+/// Every rule that earlier rules cover.
 ///
-/// What is reported is certain. Two things are not seen: a rule that several earlier rules cover only together, and what
-/// a regular expression means (two are compared by their text; only a pattern for every path covers one).
+/// What is reported is certain. Two things are not seen: rules that cover another one together by their paths, hosts or
+/// headers, and what a regular expression means (two are compared by their text; only a pattern for every path covers
+/// one).
 pub fn covered(rules: &[Match]) -> Vec<Covered> {
     let find = |(rule, later): (usize, &Match)| {
-        let by = rules.iter().take(rule).position(|earlier| covers(earlier, later))?;
+        let cover = |later: &Match| rules.iter().take(rule).position(|earlier| covers(earlier, later));
+        if let Some(by) = cover(later) {
+            return Some(Covered { rule, by: vec![by] });
+        }
+        if later.methods.is_empty() {
+            return None;
+        }
+        let of_method = |method: &Method| cover(&Match { methods: vec![method.clone()], ..later.clone() });
+        let mut by: Vec<usize> = later.methods.iter().map(of_method).collect::<Option<_>>()?;
+        by.sort_unstable();
+        by.dedup();
         Some(Covered { rule, by })
     };
     rules.iter().enumerate().filter_map(find).collect()
@@ -52,7 +64,6 @@ fn all_in<T>(list: &[T], test: impl Fn(&T) -> bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Method;
     use crate::matching::conditions::{HeaderCondition, HeaderValueCondition, HostPattern, PathRegex};
     use crate::matching::pattern::PathPattern;
 
@@ -69,7 +80,7 @@ mod tests {
     }
 
     fn is_covered(earlier: &Match, later: &Match) -> bool {
-        covered(&[earlier.clone(), later.clone()]) == [Covered { rule: 1, by: 0 }]
+        covered(&[earlier.clone(), later.clone()]) == [Covered { rule: 1, by: vec![0] }]
     }
 
     #[test]
@@ -126,6 +137,16 @@ mod tests {
     #[test]
     fn the_first_covering_rule_is_named() {
         let rules = [path("/x"), path("/a/**"), path("/**"), path("/a/b"), path("/y")];
-        assert_eq!(covered(&rules), [Covered { rule: 3, by: 1 }, Covered { rule: 4, by: 2 }]);
+        assert_eq!(covered(&rules), [Covered { rule: 3, by: vec![1] }, Covered { rule: 4, by: vec![2] }]);
+    }
+
+    #[test]
+    fn rules_cover_another_one_together_by_its_methods() {
+        let get = methods(path("/a/**"), &[Method::Get]);
+        let post = methods(path("/**"), &[Method::Post]);
+        let both = methods(path("/a/b"), &[Method::Get, Method::Post]);
+        assert_eq!(covered(&[get.clone(), post.clone(), both.clone()]), [Covered { rule: 2, by: vec![0, 1] }]);
+        assert!(covered(&[get.clone(), both]).is_empty());
+        assert!(covered(&[get, post, path("/a/b")]).is_empty(), "other methods are left");
     }
 }

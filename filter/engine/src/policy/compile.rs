@@ -14,6 +14,7 @@ use crate::config::schema::{
 };
 use crate::config::{Node, Problems, Read};
 use crate::matching::{Match, RuleIndex};
+use crate::payload::PayloadRules;
 use crate::proof::Demanded;
 use crate::responses::ResponseRules;
 use crate::routes::RouteSelection;
@@ -23,7 +24,7 @@ use crate::strict_json;
 use super::authorisation::{self, Origin};
 use super::provider::Surroundings;
 use super::{Binding, Environment, HeaderRules, Limit, Policy, Provider, Required, Rule, Who};
-use super::{addresses, ban, cors, responses, salvage, services};
+use super::{addresses, ban, cors, payload, responses, salvage, services};
 
 /// How deeply a configuration may nest.
 const MAX_DEPTH: usize = 32;
@@ -94,6 +95,8 @@ struct Compiler<'a> {
     resources: HashMap<&'a str, String>,
     /// What responses look like where a rule says nothing.
     responses: Option<Rc<ResponseRules>>,
+    /// Which attacks are looked for where a rule says nothing.
+    payload: Option<Rc<PayloadRules>>,
 }
 
 impl<'a> Compiler<'a> {
@@ -104,6 +107,7 @@ impl<'a> Compiler<'a> {
             limit_names: numbered(config.limits.keys().collect()),
             resources: HashMap::new(),
             responses: None,
+            payload: None,
             config,
             problems,
         }
@@ -161,6 +165,8 @@ impl<'a> Compiler<'a> {
         let dress = config.defaults.responses.as_ref();
         let responses = dress.and_then(|section| responses::compile("defaults.responses", section, self.problems));
         self.responses = responses.clone();
+        let looked_for = config.defaults.payload.as_ref();
+        self.payload = looked_for.and_then(|section| payload::compile("defaults.payload", section, self.problems));
         self.check_edges();
         let flat = self.flatten_policies();
         self.limits_exist("defaults.limits", &config.defaults.limits);
@@ -283,6 +289,9 @@ impl<'a> Compiler<'a> {
             }
             if let Some(section) = &section.cors {
                 cors::compile(&at, section, self.problems);
+            }
+            if let Some(section) = &section.payload {
+                payload::compile(&member_path(&at, "payload"), section, self.problems);
             }
             if let Some(section) = &section.responses {
                 responses::compile(&member_path(&at, "responses"), section, self.problems);
@@ -545,6 +554,10 @@ impl<'a> Compiler<'a> {
                 Some(section) => responses::compile("", section, &mut Problems::default()),
                 None => self.responses.clone(),
             },
+            payload: match &section.payload {
+                Some(section) => payload::compile("", section, &mut Problems::default()),
+                None => self.payload.clone(),
+            },
             who: who?,
             scopes: section.scopes.as_ref().map(scopes).unwrap_or_default(),
             authorisation: authorisation?,
@@ -645,6 +658,7 @@ fn inherit(section: &mut PolicySection, base: &PolicySection) {
     section.resource = section.resource.take().or_else(|| base.resource.clone());
     section.addresses = section.addresses.take().or_else(|| base.addresses.clone());
     section.cors = section.cors.take().or_else(|| base.cors.clone());
+    section.payload = section.payload.take().or_else(|| base.payload.clone());
     section.responses = section.responses.take().or_else(|| base.responses.clone());
     section.mode = section.mode.or(base.mode);
     section.monitor = section.monitor.take().or_else(|| base.monitor.clone());

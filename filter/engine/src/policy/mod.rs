@@ -7,6 +7,7 @@ mod compile;
 mod compile_match;
 mod cors;
 mod limit;
+mod payload;
 mod provider;
 mod responses;
 mod rule;

@@ -7,6 +7,7 @@ use crate::answer::Challenges;
 use crate::authorisation::Authorisation;
 use crate::config::schema::{Check, Mode, Serve};
 use crate::cors::Cors;
+use crate::payload::PayloadRules;
 use crate::responses::ResponseRules;
 use crate::scopes::Scopes;
 
@@ -41,6 +42,8 @@ pub struct Rule {
     pub headers: HeaderRules,
     /// What the gateway itself answers, once all checks have passed.
     pub serve: Option<Serve>,
+    /// The attacks that are looked for.
+    pub payload: Option<Rc<PayloadRules>>,
     /// The audience of the internal token that the service gets.
     pub internal_audience: Option<String>,
     /// The schemes that a challenge offers.

@@ -5,6 +5,7 @@ mod authorise;
 mod bans;
 mod cors;
 mod identify;
+mod payload;
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -32,6 +33,9 @@ use crate::revocation;
 use crate::routes::{JudgedRoute, Selected};
 use crate::time::UnixNanos;
 
+pub use payload::Body;
+pub(crate) use payload::Suspended;
+
 /// What a request has behind it when it is judged again.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -45,6 +49,8 @@ pub struct Progress {
     pub told: Vec<HeaderChange>,
     /// That its sender is banned was recorded already, in monitor mode.
     pub noted_ban: bool,
+    /// The user name that its credential claims, where a ban asks for it.
+    pub claimed_name: Option<Vec<u8>>,
     /// It has been refused for an offence already, perhaps in monitor mode.
     pub offended: bool,
     /// The request's DPoP proof is in the store of used ones, by this very request.
@@ -71,6 +77,8 @@ pub enum Stop {
         /// The verified subject, for the audit event.
         caller: String,
     },
+    /// The body has to be judged, of at most so many bytes.
+    NeedBody(Box<Suspended>, usize),
     /// An introspection endpoint has to be asked.
     Ask(Question),
     /// The keys of `provider` are on their way.
@@ -96,8 +104,6 @@ pub struct Walk<'a> {
     principal: Option<Principal>,
     /// Whom the other credentials name, where the rule asks for several.
     others: Vec<Principal>,
-    /// The user name that a credential claims, where a ban asks for it.
-    claimed_name: Option<Vec<u8>>,
     /// The caller was let in without an identity, by monitor mode or `on_error: allow`; that is recorded.
     let_in: bool,
     /// ... by `on_error: allow`, which excuses from scopes and roles alone.
@@ -133,7 +139,6 @@ impl<'a> Walk<'a> {
             rule: NO_RULE,
             principal: None,
             others: Vec::new(),
-            claimed_name: None,
             let_in: false,
             excused: false,
             selected: Selected::Nothing,
@@ -192,6 +197,7 @@ impl<'a> Walk<'a> {
             self.authorise(rule, &path)?;
         }
         self.charge(rule, &rule.limits_by_principal)?;
+        self.check_payload(rule)?;
         if let Some(serve) = rule.serve {
             let caller = self.principal.as_ref().and_then(Principal::subject).unwrap_or_default().to_owned();
             return Err(Stop::Serve { rule: self.rule, serve, caller });
@@ -201,8 +207,13 @@ impl<'a> Walk<'a> {
         self.passage.dress = self.dress();
         if !self.passage.request.is_empty() && self.policy.routes.is_in_use() {
             let request_id = plain_text(self.head.headers(), "x-request-id").map(str::to_owned);
-            self.passage.judged = Some(JudgedRoute { rule: self.rule, request_id, selected: self.selected });
+            self.passage.judged = Some(JudgedRoute {
+                rule: self.rule,
+                request_id,
+                selected: std::mem::replace(&mut self.selected, Selected::Nothing),
+            });
         }
+        self.wait_for_body(rule)?;
         self.engine.counters.add(CounterId::Decision(self.rule, Reason::Ok, Verdict::Allowed));
         Ok(self.passage)
     }

@@ -37,6 +37,10 @@ pub enum Chain {
     PortcullisApiKeys(usize),
     /// `api_key_auth`, with so many keys.
     NativeApiKeys(usize),
+    /// The filter, with a public rule behind so many others.
+    PortcullisRules(usize),
+    /// The filter, with a public rule and payload rules.
+    PortcullisPayload,
 }
 
 impl Chain {
@@ -44,7 +48,12 @@ impl Chain {
     fn has_filter(self) -> bool {
         matches!(
             self,
-            Self::Portcullis(_) | Self::PortcullisJwt(_) | Self::PortcullisOpaque | Self::PortcullisApiKeys(_)
+            Self::Portcullis(_)
+                | Self::PortcullisJwt(_)
+                | Self::PortcullisOpaque
+                | Self::PortcullisApiKeys(_)
+                | Self::PortcullisRules(_)
+                | Self::PortcullisPayload
         )
     }
 }
@@ -73,6 +82,8 @@ pub struct Row {
     pub chain: Chain,
     /// The path that is asked for.
     pub path: &'static str,
+    /// How many leaves the JSON document has that is posted; none: it is a GET.
+    pub leaves: usize,
     /// The tokens.
     pub tokens: Tokens,
     /// The status that every answer must have.
@@ -131,16 +142,33 @@ pub const ROWS: &[Row] = &[
         path: "/public/status",
         ..row("portcullis: a public rule, no checks", Chain::Portcullis(ES), Tokens::None, 200, None)
     },
+    posting(SMALL, row("empty chain: 1 KB of JSON", Chain::Empty, Tokens::None, 200, None)),
+    posting(LARGE, row("empty chain: 10 KB of JSON", Chain::Empty, Tokens::None, 200, None)),
+    row("portcullis: a public rule behind 9,999 others", Chain::PortcullisRules(10_000), Tokens::None, 200, Some(24)),
+    row("portcullis: a public rule behind 9 others", Chain::PortcullisRules(10), Tokens::None, 200, None),
+    row("portcullis: payload rules, a small GET", Chain::PortcullisPayload, Tokens::None, 200, Some(24)),
+    posting(SMALL, row("portcullis: payload rules, 1 KB of JSON", Chain::PortcullisPayload, Tokens::None, 200, None)),
+    posting(LARGE, row("portcullis: payload rules, 10 KB of JSON", Chain::PortcullisPayload, Tokens::None, 200, None)),
 ];
 
+/// Leaves of JSON documents of about 1 KB and 10 KB.
+const SMALL: usize = 49;
+const LARGE: usize = 489;
+
+const fn posting(leaves: usize, row: Row) -> Row {
+    Row { leaves, ..row }
+}
+
 const fn row(name: &'static str, chain: Chain, tokens: Tokens, status: u16, beside: Option<usize>) -> Row {
-    Row { name, chain, path: "/orders/1234?expand=lines", tokens, status, beside }
+    Row { name, chain, path: "/orders/1234?expand=lines", leaves: 0, tokens, status, beside }
 }
 
 impl Row {
     /// The row of the empty chain with the same requests, by its place in [`ROWS`].
     pub fn base(&self) -> usize {
         match self.tokens {
+            _ if self.leaves == SMALL => 21,
+            _ if self.leaves == LARGE => 22,
             Tokens::None => 0,
             Tokens::Repeated(RS) | Tokens::Fresh(RS) => 2,
             Tokens::Repeated(_) | Tokens::Fresh(_) => 1,
@@ -238,6 +266,8 @@ fn filters(lane: &Lane, keys: &Keys) -> Vec<Value> {
         Chain::NativeJwt(algorithm) => vec![jwt_authn(keys.of(algorithm), Native::Uncached)],
         Chain::NativeAsking => vec![ext_authz(AUTHORITY)],
         Chain::NativeApiKeys(count) => vec![api_key_auth(count)],
+        Chain::PortcullisRules(count) => filter(public(count, json!({}))),
+        Chain::PortcullisPayload => filter(public(10, json!({"payload": {}}))),
     }
 }
 
@@ -290,6 +320,17 @@ pub fn jwt(key: &SigningKey, headers: Value) -> Value {
         "jwks": {"inline": jwks([key])},
         "forward": {"token": "keep", "headers": headers},
     })
+}
+
+/// A configuration of so many rules, of which the last one takes everything.
+fn public(count: usize, defaults: Value) -> Value {
+    let other = |number| {
+        let path = format!("/service-{}/resources-{number}/{{id}}", number % 100);
+        json!({"match": {"path": path, "methods": ["GET", "PUT"]}, "allow": "public"})
+    };
+    let mut rules: Vec<Value> = (1..count).map(other).collect();
+    rules.push(json!({"match": {"path": "/orders/**"}, "allow": "public"}));
+    json!({"version": 1, "defaults": defaults, "rules": rules})
 }
 
 fn opaque() -> Value {

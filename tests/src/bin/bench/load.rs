@@ -38,6 +38,7 @@ pub enum Bearer<'a> {
 pub struct Load {
     connections: Vec<Connection>,
     path: &'static str,
+    body: Vec<u8>,
     request: Vec<u8>,
 }
 
@@ -48,11 +49,11 @@ struct Connection {
 }
 
 impl Load {
-    /// Opens the connections to `port`, for requests of `path`.
+    /// Opens the connections to `port`, for requests of `path`: GETs, or POSTs of a JSON document of so many leaves.
     ///
     /// # Errors
     /// Nothing listens there.
-    pub fn open(port: u16, path: &'static str) -> Result<Self> {
+    pub fn open(port: u16, path: &'static str, leaves: usize) -> Result<Self> {
         let connect = |_| {
             let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
             stream.set_nodelay(true)?;
@@ -60,7 +61,7 @@ impl Load {
             Ok(Connection { stream, received: Vec::with_capacity(4096) })
         };
         let connections = (0..CONNECTIONS).map(connect).collect::<Result<_>>()?;
-        Ok(Self { connections, path, request: Vec::with_capacity(4096) })
+        Ok(Self { connections, path, body: document(leaves), request: Vec::with_capacity(4096) })
     }
 
     /// Sends `count` requests, and takes their answers, each of which must have `status`.
@@ -77,7 +78,7 @@ impl Load {
                 connection.take(status)?;
             }
             if number < count {
-                write_request(&mut self.request, self.path, credential(bearer, number)?);
+                write_request(&mut self.request, self.path, credential(bearer, number)?, &self.body);
                 connection.stream.write_all(&self.request)?;
             }
         }
@@ -139,9 +140,9 @@ fn whole_length(received: &[u8]) -> Option<usize> {
 }
 
 /// A request as a browser's application sends it: with a token 13 headers and about 1.1 KB, pseudo-headers aside.
-fn write_request(out: &mut Vec<u8>, path: &str, credential: Option<(&str, &str)>) {
+fn write_request(out: &mut Vec<u8>, path: &str, credential: Option<(&str, &str)>, body: &[u8]) {
     out.clear();
-    for part in ["GET ", path, " HTTP/1.1\r\n", OTHER_HEADERS] {
+    for part in [if body.is_empty() { "GET " } else { "POST " }, path, " HTTP/1.1\r\n", OTHER_HEADERS] {
         out.extend_from_slice(part.as_bytes());
     }
     if let Some((start, credential)) = credential {
@@ -149,7 +150,26 @@ fn write_request(out: &mut Vec<u8>, path: &str, credential: Option<(&str, &str)>
             out.extend_from_slice(part.as_bytes());
         }
     }
+    if !body.is_empty() {
+        let length = body.len();
+        out.extend_from_slice(format!("content-type: application/json\r\ncontent-length: {length}\r\n").as_bytes());
+    }
     out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(body);
+}
+
+/// A JSON document of so many leaves, as an application would send it: about 21 bytes for each.
+fn document(leaves: usize) -> Vec<u8> {
+    if leaves == 0 {
+        return Vec::new();
+    }
+    let leaf = |number: usize| match number % 4 {
+        0 => format!("\"name_{number}\":\"Anna M\""),
+        1 => format!("\"count_{number}\":{}", number * 37),
+        2 => format!("\"ref_{number}\":\"a-{number}-7f\""),
+        _ => format!("\"note_{number}\":\"see it\""),
+    };
+    format!("{{{}}}", (0..leaves).map(leaf).collect::<Vec<_>>().join(",")).into_bytes()
 }
 
 const OTHER_HEADERS: &str = "host: api.example.com\r\n\

@@ -84,7 +84,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let envoy = Envoy::start(&chains::envoy(&lanes, &keys, authority.port()), dir.path(), &options)?;
     let mut bench = Bench { meter: Meter::of(envoy.process_id())?, loads: Vec::new(), minted, requests };
     for lane in &lanes {
-        bench.loads.push(Load::open(envoy.listener_port(&lane.listener())?, lane.row.path)?);
+        bench.loads.push(Load::open(envoy.listener_port(&lane.listener())?, lane.row.path, lane.row.leaves)?);
     }
     let mut report = Report::new(lanes, requests);
     for number in 0..rounds.saturating_add(WARM_UP) {

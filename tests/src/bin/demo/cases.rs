@@ -44,7 +44,7 @@ pub struct Case {
 }
 
 /// Every verdict once, in the order in which a newcomer meets them.
-pub const CASES: [Case; 11] = [
+pub const CASES: [Case; 12] = [
     case("public", "GET", "/healthz", Who::Nobody, 200),
     case("a good token", "GET", "/orders/17", Who::Reader, 200),
     case("a policy chosen by the route", "GET", "/reports/2025", Who::Reader, 200),
@@ -53,6 +53,7 @@ pub const CASES: [Case; 11] = [
     case("a forged token", "GET", "/orders/17", Who::Forger, 401),
     case("a scope is missing", "POST", "/orders", Who::Reader, 403),
     case("a scope is missing, by the route", "GET", "/reports/2025", Who::Hasty, 403),
+    case("an attack in the query", "GET", "/orders/17?q=1%27%20or%20%271%27%3D%271", Who::Reader, 403),
     case("no rule takes it", "GET", "/nowhere", Who::Reader, 404),
     case("not even a public one", "GET", "/healthz/x", Who::Nobody, 404),
     Case { times: 25, ..case("more than the burst", "GET", "/orders/17", Who::Hasty, 429) },

@@ -23,6 +23,8 @@ words! {
         When = "when",
         /// `bind`.
         Bind = "bind",
+        /// `payload`.
+        Payload = "payload",
     }
 }
 

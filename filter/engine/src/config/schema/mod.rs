@@ -4,6 +4,7 @@ mod authorisation;
 mod bans;
 mod edge;
 mod limits;
+mod payload;
 mod policies;
 mod providers;
 mod services;
@@ -16,6 +17,7 @@ pub use self::authorisation::*;
 pub use self::bans::*;
 pub use self::edge::*;
 pub use self::limits::*;
+pub use self::payload::*;
 pub use self::policies::*;
 pub use self::providers::*;
 pub use self::services::*;
@@ -120,6 +122,8 @@ section! {
         bans: Vec<String>,
         /// `deny` applies to every rule, beside its own; `allow` to every rule that has none of its own.
         addresses: Option<AddressesSection>,
+        /// Attacks that are looked for in what clients send, where a rule says nothing.
+        payload: Option<PayloadSection>,
         /// What responses look like where a rule says nothing, and where no rule applies.
         responses: Option<ResponsesSection>,
     }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{AddressesSection, Check, ConditionSection, CorsSection, Mode, ResponsesSection, RolesSection};
+use super::{
+    AddressesSection, Check, ConditionSection, CorsSection, Mode, PayloadSection, ResponsesSection, RolesSection,
+};
 use crate::config::document::{Node, Problems};
 use crate::config::section::{Definitions, OneOrMany, Read};
 use crate::{section, words};
@@ -40,6 +42,8 @@ section! {
         cors: Option<CorsSection>,
         /// What responses look like.
         responses: Option<ResponsesSection>,
+        /// Attacks that are looked for in what clients send. Replaces the whole of `defaults.payload`.
+        payload: Option<PayloadSection>,
         /// `monitor` counts and logs what this policy would refuse.
         mode: Option<Mode>,
         /// Single checks that are only monitored: what they would refuse is counted and logged, and goes on.

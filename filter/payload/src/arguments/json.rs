@@ -1,0 +1,134 @@
+//! Keys and strings of a JSON document, also of one that is not well formed: what a lenient parser would see.
+
+use crate::bytes::{at, hex, part, rest};
+use crate::rules::id;
+use crate::verdict::{Place, Source};
+
+use super::Values;
+
+/// Hands on every key and every string. Numbers, `true`, `false` and `null` are none.
+pub fn inspect(text: &[u8], values: &mut Values<'_, '_>) {
+    let mut key: Vec<u8> = Vec::new();
+    let mut string: Vec<u8> = Vec::new();
+    let (mut i, mut depth) = (0, 0u32);
+    while let Some(&byte) = text.get(i) {
+        if byte != b'"' {
+            match byte {
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            i += 1;
+            continue;
+        }
+        i += 1 + unescape(rest(text, i + 1), &mut string);
+        let mut next = i;
+        while matches!(at(text, next), b' ' | b'\t' | b'\n' | b'\r') {
+            next += 1;
+        }
+        if at(text, next) == b':' {
+            values.give(Place::Name, &string, &string);
+            std::mem::swap(&mut key, &mut string);
+            i = next + 1;
+            operator(&key, rest(text, i), depth, values);
+        } else {
+            values.give(Place::Json, &key, &string);
+        }
+    }
+}
+
+/// An operator of a document database as a key: compared with nothing, or where a field's name should be.
+fn operator(key: &[u8], after: &[u8], depth: u32, values: &mut Values<'_, '_>) {
+    if key.first() != Some(&b'$') {
+        return;
+    }
+    let after = crate::bytes::trimmed(part(after, 0, 16));
+    let compares = matches!(
+        key,
+        b"$ne" | b"$gt" | b"$gte" | b"$lt" | b"$lte" | b"$nin" | b"$regex" | b"$exists" | b"$eq" | b"$not"
+    );
+    let nothing = [&b"\"\""[..], b"null", b"-1", b"\".*", b"\"^", b"true", b"[]", b"{}", b"\"a", b"\"0\""]
+        .iter()
+        .any(|known| after.starts_with(known));
+    let query = compares
+        || matches!(
+            key,
+            b"$elemMatch"
+                | b"$text"
+                | b"$where"
+                | b"$in"
+                | b"$all"
+                | b"$size"
+                | b"$mod"
+                | b"$type"
+                | b"$expr"
+                | b"$slice"
+        );
+    if (compares && nothing && key != b"$regex" && key != b"$exists") || (query && depth <= 1) {
+        values.inspection.note(id::NOSQLI_COMPARISON, Source { place: Place::Json, name: key }, after);
+    }
+}
+
+/// Writes the string whose opening quote stands before `text`. Gives the bytes up to and with its closing quote.
+pub fn unescape(text: &[u8], out: &mut Vec<u8>) -> usize {
+    out.clear();
+    let mut i = 0;
+    loop {
+        let tail = rest(text, i);
+        let plain = tail.iter().position(|&b| b == b'"' || b == b'\\').unwrap_or(tail.len());
+        out.extend_from_slice(part(tail, 0, plain));
+        i += plain;
+        let Some(&byte) = text.get(i) else { break };
+        match byte {
+            b'"' => return i + 1,
+            b'\\' => {
+                let escaped = at(text, i + 1);
+                i += 2;
+                match escaped {
+                    b'n' => out.push(b'\n'),
+                    b'r' => out.push(b'\r'),
+                    b't' => out.push(b'\t'),
+                    b'b' => out.push(8),
+                    b'f' => out.push(12),
+                    b'u' => match code(part(text, i, i + 4)) {
+                        Some(high @ 0xd800..=0xdbff) if part(text, i + 4, i + 6) == b"\\u" => {
+                            let low = code(part(text, i + 6, i + 10)).unwrap_or(0xdc00);
+                            let pair = 0x10000 + ((high - 0xd800) << 10) + (low.wrapping_sub(0xdc00) & 0x3ff);
+                            push(pair, out);
+                            i += 10;
+                        }
+                        Some(unit) => {
+                            push(unit, out);
+                            i += 4;
+                        }
+                        None => out.extend_from_slice(b"\\u"),
+                    },
+                    b'"' | b'\\' | b'/' => out.push(escaped),
+                    _ => {
+                        out.push(b'\\');
+                        if i <= text.len() {
+                            out.push(escaped);
+                        }
+                    }
+                }
+            }
+            _ => {
+                out.push(byte);
+                i += 1;
+            }
+        }
+    }
+    text.len()
+}
+
+fn push(code: u32, out: &mut Vec<u8>) {
+    let character = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+    out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+fn code(digits: &[u8]) -> Option<u32> {
+    if digits.len() != 4 {
+        return None;
+    }
+    digits.iter().try_fold(0, |code, &digit| Some(code << 4 | u32::from(hex(digit)?)))
+}

@@ -1,0 +1,173 @@
+//! The values of a whole request: path, query, headers, cookies, body. For a request that is at hand in one piece; what it reads is bounded.
+
+mod body;
+mod decode;
+mod json;
+mod multipart;
+mod pairs;
+mod xml;
+
+use crate::bytes::{part, rest, trimmed};
+use crate::protocol;
+use crate::rules::id;
+use crate::scanner::Inspection;
+use crate::verdict::{Place, Source};
+
+pub use decode::percent_decoded;
+
+/// A request as it arrived.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The method.
+    pub method: &'a [u8],
+    /// The target: path and query.
+    pub target: &'a [u8],
+    /// Names and values, in the order in which they came.
+    pub headers: &'a [(&'a [u8], &'a [u8])],
+    /// The body, decompressed.
+    pub body: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    /// The first value of a header.
+    #[must_use]
+    pub fn header(&self, name: &[u8]) -> Option<&'a [u8]> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|&(_, value)| value)
+    }
+}
+
+/// Values of one request that are read at most. A request with more is an attack on the reading: it is refused, not half read.
+pub const MOST: usize = 20_000;
+
+/// Hands every value of the request to the inspection.
+pub fn inspect(request: &Request<'_>, inspection: &mut Inspection<'_>) {
+    let count = inspect_values_of_head(request, inspection);
+    body::inspect(request, &mut Values { inspection, count });
+}
+
+/// Hands the values of the head to the inspection, for a request whose body is still to come.
+pub fn inspect_head(request: &Request<'_>, inspection: &mut Inspection<'_>) {
+    inspect_values_of_head(request, inspection);
+}
+
+/// Hands the values of the body to the inspection.
+pub fn inspect_body(request: &Request<'_>, inspection: &mut Inspection<'_>) {
+    if inspection.settings().protocol {
+        protocol::judge_body(request, inspection);
+    }
+    body::inspect(request, &mut Values { inspection, count: 0 });
+}
+
+fn inspect_values_of_head(request: &Request<'_>, inspection: &mut Inspection<'_>) -> usize {
+    if inspection.settings().protocol {
+        protocol::judge(request, inspection);
+    }
+    let target = match rest(request.target, 0).iter().position(|&b| b == b'#') {
+        Some(fragment) => part(request.target, 0, fragment),
+        None => request.target,
+    };
+    let (path, query) = match target.iter().position(|&b| b == b'?') {
+        Some(mark) => (part(target, 0, mark), rest(target, mark + 1)),
+        None => (target, &[][..]),
+    };
+    let mut values = Values { inspection, count: 0 };
+    values.give(Place::Path, b"", &percent_decoded(path, false));
+    // A segment is a parameter as well: judged on its own if it is more than a word.
+    for segment in path
+        .split(|&b| b == b'/')
+        .filter(|s| s.len() > 15 || !s.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')))
+    {
+        if segment.len() + 1 < path.len() || path.first() == Some(&b'/') {
+            values.give(Place::Path, b"segment", &percent_decoded(segment, false));
+        }
+    }
+    values.pairs(Place::Query, query);
+    for &(name, value) in request.headers {
+        values.header(name, value);
+    }
+    values.count
+}
+
+/// Counts values, and passes them on.
+pub(crate) struct Values<'a, 'b> {
+    pub inspection: &'a mut Inspection<'b>,
+    pub count: usize,
+}
+
+impl Values<'_, '_> {
+    pub(crate) fn give(&mut self, place: Place, name: &[u8], value: &[u8]) {
+        self.count += 1;
+        if self.count <= MOST {
+            self.inspection.value(Source { place, name }, value);
+        } else if self.count == MOST + 1 {
+            self.inspection.note(id::PROTOCOL_TOO_COSTLY, Source { place, name }, b"");
+        }
+    }
+
+    pub(crate) fn pair(&mut self, place: Place, name: &[u8], value: &[u8]) {
+        self.give(Place::Name, name, name);
+        self.give(place, name, value);
+    }
+
+    /// The pairs of a query or a form. Where a name is none, the whole is also judged in one piece: `&` and `=` were part of it.
+    pub(crate) fn pairs(&mut self, place: Place, text: &[u8]) {
+        let mut odd = false;
+        pairs::each(text, b'&', true, |name, value| {
+            odd |= name.iter().any(|b| {
+                matches!(
+                    b,
+                    b'<' | b'>' | b'"' | b'\'' | b'(' | b';' | b'#' | b'`' | b'!' | b'/' | b'|' | b'&' | b'{' | b','
+                )
+            });
+            self.pair(place, name, value);
+        });
+        if odd {
+            self.give(place, b"", &percent_decoded(text, true));
+        }
+    }
+
+    fn header(&mut self, name: &[u8], value: &[u8]) {
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        if is(b"cookie") {
+            pairs::each(value, b';', false, |name, value| {
+                // Cookies have no encoding of their own; most applications decode percent signs.
+                self.give(Place::Cookie, name, name);
+                self.give(Place::Cookie, name, value);
+            });
+        } else if is(b"user-agent") {
+            self.give(Place::UserAgent, name, value);
+        } else if is(b"referer") {
+            self.give(Place::Referer, name, &percent_decoded(value, false));
+        } else if !SILENT.iter().any(|known| is(known)) {
+            self.give(Place::Header, name, trimmed(value));
+        }
+    }
+}
+
+/// Headers whose values the gateway checks itself, or that hold nothing but a token, a number or a date.
+const SILENT: &[&[u8]] = &[
+    b"authorization",
+    b"proxy-authorization",
+    b"content-length",
+    b"host",
+    b"connection",
+    b"accept-encoding",
+    b"cache-control",
+    b"if-none-match",
+    b"if-match",
+    b"if-modified-since",
+    b"if-unmodified-since",
+    b"date",
+    b"traceparent",
+    b"tracestate",
+    b"sec-ch-ua",
+    b"sec-ch-ua-mobile",
+    b"sec-ch-ua-platform",
+    b"sec-fetch-mode",
+    b"sec-fetch-site",
+    b"sec-fetch-dest",
+    b"sec-fetch-user",
+    b"sec-websocket-key",
+    b"upgrade-insecure-requests",
+    b"dpop",
+];

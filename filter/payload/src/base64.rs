@@ -1,0 +1,59 @@
+//! Text inside base64: what an application decodes before it uses it.
+
+/// Shorter values are words by chance.
+const SHORTEST: usize = 8;
+/// Longer ones are files.
+const LONGEST: usize = 64 * 1024;
+
+/// Decodes the value to `out` if it is base64 of text. Both alphabets, with and without padding; a blank is a `+` that a form decoded.
+pub fn text(value: &[u8], out: &mut Vec<u8>) -> bool {
+    let value = value.trim_ascii();
+    if value.iter().any(|&b| digit(b).is_none() && b != b'=') {
+        return false;
+    }
+    // A piece out of the middle of a longer text starts with the rest of a byte.
+    at_offset(value, 0, out) || (value.len() < 96 && (at_offset(value, 6, out) || at_offset(value, 12, out)))
+}
+
+fn at_offset(value: &[u8], lead: u32, out: &mut Vec<u8>) -> bool {
+    out.clear();
+    let end = value.iter().rposition(|&b| b != b'=').map_or(0, |i| i + 1);
+    let body = value.get(..end).unwrap_or_default();
+    if !(SHORTEST..=LONGEST).contains(&body.len()) || (body.len() + lead as usize / 6) % 4 == 1 {
+        return false;
+    }
+    let (mut bits, mut count) = (0u32, lead);
+    for &byte in body {
+        let Some(six) = digit(byte) else { return false };
+        bits = bits << 6 | u32::from(six);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            let byte = (bits >> count) as u8;
+            // Text alone is of interest: random bytes show themselves at once.
+            if byte < 9 || (13 < byte && byte < 27) || byte == 127 {
+                // The first two may be the rest of what stood before it, in an unfortunate cut.
+                if out.len() > 1 {
+                    return false;
+                }
+                out.push(b' ');
+                continue;
+            }
+            out.push(byte);
+        }
+    }
+    // A word that happens to decode gives bytes above ASCII.
+    let high = out.iter().filter(|&&b| b >= 128).count();
+    high * 8 <= out.len()
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' | b'-' | b' ' => Some(62),
+        b'/' | b'_' => Some(63),
+        _ => None,
+    }
+}

@@ -1,0 +1,68 @@
+//! Reading bytes without ever panicking.
+
+/// The byte at `index`, or 0 behind the end.
+#[inline]
+#[must_use]
+pub fn at(text: &[u8], index: usize) -> u8 {
+    text.get(index).copied().unwrap_or(0)
+}
+
+/// `text[from..to]`, cut to what there is.
+#[inline]
+#[must_use]
+pub fn part(text: &[u8], from: usize, to: usize) -> &[u8] {
+    let to = to.min(text.len());
+    text.get(from..to).unwrap_or_default()
+}
+
+/// `text[from..]`, empty behind the end.
+#[inline]
+#[must_use]
+pub fn rest(text: &[u8], from: usize) -> &[u8] {
+    text.get(from..).unwrap_or_default()
+}
+
+/// The position of `needle` at or behind `from`.
+#[must_use]
+pub fn find(text: &[u8], needle: &[u8], from: usize) -> Option<usize> {
+    let (&first, tail) = needle.split_first()?;
+    let mut at = from;
+    loop {
+        let found = rest(text, at).iter().position(|&b| b == first)?;
+        at += found + 1;
+        if rest(text, at).starts_with(tail) {
+            return Some(at - 1);
+        }
+    }
+}
+
+/// True if `needle` stands somewhere in `text`.
+#[must_use]
+pub fn contains(text: &[u8], needle: &[u8]) -> bool {
+    find(text, needle, 0).is_some()
+}
+
+/// The text without blanks at both ends.
+#[must_use]
+pub fn trimmed(text: &[u8]) -> &[u8] {
+    text.trim_ascii()
+}
+
+/// The value of a hexadecimal digit.
+#[inline]
+#[must_use]
+pub fn hex(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// Blanks of all kinds that languages skip.
+#[inline]
+#[must_use]
+pub fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+}

@@ -1,0 +1,27 @@
+//! Payload rules: finds attacks in what clients send.
+//!
+//! Each value is normalised once, searched once for literals, and only where one stands do small checks look closer. What they
+//! find is evidence, added up for each family of attacks. Pure: no clock, no I/O, no globals, no unsafe code.
+#![forbid(unsafe_code)]
+
+pub mod arguments;
+mod base64;
+pub mod bytes;
+mod html;
+mod mask;
+mod normalise;
+pub mod pages;
+mod pattern;
+mod protocol;
+mod rules;
+mod scanner;
+mod settings;
+mod sql;
+mod verdict;
+mod verify;
+mod views;
+
+pub use rules::{Family, RuleId};
+pub use scanner::{Inspection, Scanner, Scratch};
+pub use settings::{Exception, Settings};
+pub use verdict::{Finding, Place, Source, Verdict};

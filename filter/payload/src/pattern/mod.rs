@@ -1,0 +1,47 @@
+//! Patterns: what the rule files say, compiled at build time and run around each place where a literal was found.
+
+pub mod ops;
+mod run;
+
+pub use ops::{Class, Op};
+pub use run::{Matcher, Steps};
+
+/// One pattern of a rule.
+pub struct Pattern {
+    /// The number of its rule.
+    pub rule: u16,
+    /// The views it reads, as bits of [`crate::views::View`].
+    pub views: u8,
+    /// The lowest level that runs it.
+    pub level: u8,
+    /// The places it reads, as bits of [`crate::Place`]; 0 is all.
+    pub places: u16,
+    /// Where its code starts.
+    pub forward: u16,
+    /// Where the code for the text before the literal starts; 0 is none.
+    pub backward: u16,
+    /// Its literal must start at a border of words.
+    pub border: bool,
+    /// Its literal must end at a border of words.
+    pub whole: bool,
+    /// The class of bytes that can stand right before its literal, plus one; 0 is none known.
+    pub before: u16,
+    /// The same for the byte right behind it.
+    pub after: u16,
+    /// Its literal stands no further than this from the start of the value, less one; 0 is anywhere.
+    pub reach: u16,
+}
+
+/// One pattern over the kinds of SQL tokens.
+pub struct TokenPattern {
+    /// The number of its rule.
+    pub rule: u16,
+    /// The lowest level that runs it.
+    pub level: u8,
+    /// Where its code starts.
+    pub forward: u16,
+    /// The kinds that must all be there.
+    pub needs: u128,
+    /// The contexts that it can start with.
+    pub first: u128,
+}

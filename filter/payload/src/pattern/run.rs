@@ -1,0 +1,208 @@
+//! Runs a compiled pattern at one position: a backtracking matcher whose work is counted and bounded.
+
+use super::ops::{self, Class, Op, RUN_CAP, holds, is_word};
+
+/// What may still be spent on one request. Patterns that run into the bound say so, and the request counts as suspicious.
+#[derive(Debug)]
+pub struct Steps {
+    /// Steps that are left.
+    pub left: u64,
+    /// Steps that were taken.
+    pub taken: u64,
+    stack: Vec<Choice>,
+}
+
+impl Steps {
+    /// A budget.
+    #[must_use]
+    pub fn new(left: u64) -> Self {
+        Self { left, taken: 0, stack: Vec::new() }
+    }
+
+    /// Takes one step; false if none was left.
+    #[inline]
+    pub fn take(&mut self) -> bool {
+        self.taken += 1;
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// One attempt takes no more than this, whatever the text.
+const ATTEMPT_STEPS: u32 = 4_000;
+const STACK: usize = 96;
+
+#[derive(Debug, Clone, Copy)]
+struct Choice {
+    code: u32,
+    /// The positions to try, from `far` (first) to `near`, counted in bytes from the start of the attempt.
+    near: u32,
+    far: u32,
+}
+
+/// The tables that a pattern's code refers to.
+pub struct Matcher<'a> {
+    /// The code of all patterns.
+    pub ops: &'a [Op],
+    /// Their byte classes.
+    pub classes: &'a [Class],
+    /// Their word lists, sorted.
+    pub words: &'a [&'a [&'a str]],
+}
+
+impl Matcher<'_> {
+    /// Runs the code at `code` forward from `position`; gives the end of the match.
+    pub fn forward(&self, code: u16, text: &[u8], position: usize, steps: &mut Steps) -> Option<usize> {
+        self.run::<false>(code, text, position, steps)
+    }
+
+    /// Runs the code at `code` backward from `position`; gives the start of the match.
+    pub fn backward(&self, code: u16, text: &[u8], position: usize, steps: &mut Steps) -> Option<usize> {
+        self.run::<true>(code, text, position, steps)
+    }
+
+    fn run<const BACK: bool>(&self, code: u16, text: &[u8], start: usize, steps: &mut Steps) -> Option<usize> {
+        let mut stack = std::mem::take(&mut steps.stack);
+        stack.clear();
+        let found = self.attempt::<BACK>(code, text, start, steps, &mut stack);
+        steps.stack = stack;
+        found
+    }
+
+    fn attempt<const BACK: bool>(
+        &self,
+        code: u16,
+        text: &[u8],
+        start: usize,
+        steps: &mut Steps,
+        stack: &mut Vec<Choice>,
+    ) -> Option<usize> {
+        // Positions are distances from `start`, in the direction of the run.
+        let place = |distance: u32| {
+            let distance = distance as usize;
+            if BACK { start.checked_sub(distance) } else { start.checked_add(distance) }
+        };
+        let byte_at = |distance: u32| -> Option<u8> {
+            let at = place(distance)?;
+            let at = if BACK { at.checked_sub(1)? } else { at };
+            text.get(at).copied()
+        };
+        let (mut at, mut here) = (u32::from(code), 0u32);
+        let mut attempt = ATTEMPT_STEPS;
+        loop {
+            attempt = attempt.checked_sub(1)?;
+            if !steps.take() {
+                return None;
+            }
+            let &[kind, a, low, high] = self.ops.get(at as usize)?;
+            let goes_on = match kind {
+                ops::BYTE => {
+                    byte_at(here) == Some(a) && {
+                        here += 1;
+                        at += 1;
+                        true
+                    }
+                }
+                ops::CLASS => {
+                    let class = self.classes.get(usize::from(a) + 256 * usize::from(low))?;
+                    byte_at(here).is_some_and(|byte| holds(class, byte)) && {
+                        here += 1;
+                        at += 1;
+                        true
+                    }
+                }
+                ops::RUN | ops::RUN_HIGH => {
+                    let class = self.classes.get(usize::from(a) + 256 * usize::from(kind == ops::RUN_HIGH))?;
+                    let limit = if high == 255 { RUN_CAP as u32 } else { u32::from(high) };
+                    let mut count = 0;
+                    while count < limit && byte_at(here + count).is_some_and(|byte| holds(class, byte)) {
+                        count += 1;
+                    }
+                    steps.left = steps.left.saturating_sub(u64::from(count / 4));
+                    steps.taken += u64::from(count / 4);
+                    let least = u32::from(low);
+                    count >= least && {
+                        at += 1;
+                        if count > least {
+                            push(stack, Choice { code: at, near: here + least, far: here + count - 1 })?;
+                        }
+                        here += count;
+                        true
+                    }
+                }
+                ops::SPLIT => {
+                    push(stack, Choice { code: at + u32::from(low) + 256 * u32::from(high), near: here, far: here })?;
+                    at += 1;
+                    true
+                }
+                ops::JUMP => {
+                    at += u32::from(low) + 256 * u32::from(high);
+                    true
+                }
+                ops::BOUNDARY => {
+                    let border = place(here)?;
+                    let before = border.checked_sub(1).and_then(|i| text.get(i)).is_some_and(|&b| is_word(b));
+                    let after = text.get(border).is_some_and(|&b| is_word(b));
+                    at += 1;
+                    before != after
+                }
+                ops::START => {
+                    at += 1;
+                    place(here) == Some(0)
+                }
+                ops::END => {
+                    at += 1;
+                    place(here) == Some(text.len())
+                }
+                ops::WORD => {
+                    let list = self.words.get(usize::from(low) + 256 * usize::from(high))?;
+                    let from = place(here)?;
+                    let rest = text.get(from..)?;
+                    let in_word = |b: u8| is_word(b) || matches!(b, b'.' | b'-');
+                    let phrases = a == 1;
+                    let length = rest.iter().take(40).take_while(|&&b| phrases || in_word(b)).count();
+                    // The longest first, then shorter ones that end at a border.
+                    let mut found = None;
+                    let mut end = length;
+                    while end > 0 && found.is_none() {
+                        let word = rest.get(..end)?;
+                        let complete = phrases || end == length || rest.get(end).is_some_and(|&b| !is_word(b));
+                        if complete && list.binary_search_by(|known| known.as_bytes().cmp(word)).is_ok() {
+                            found = Some(end);
+                        }
+                        end -= 1;
+                    }
+                    match found {
+                        Some(end) if !BACK => {
+                            here += end as u32;
+                            at += 1;
+                            true
+                        }
+                        _ => false,
+                    }
+                }
+                _ => return place(here),
+            };
+            if !goes_on {
+                let choice = stack.last_mut()?;
+                at = choice.code;
+                here = choice.far;
+                if choice.far > choice.near {
+                    choice.far -= 1;
+                } else {
+                    stack.pop();
+                }
+            }
+        }
+    }
+}
+
+/// A pattern that leaves more choices open than this does not match.
+fn push(stack: &mut Vec<Choice>, choice: Choice) -> Option<()> {
+    (stack.len() < STACK).then(|| stack.push(choice))
+}

@@ -1,0 +1,295 @@
+//! The scan of one request, value by value.
+
+use daachorse::DoubleArrayAhoCorasick;
+
+use crate::base64;
+use crate::bytes::{contains, part};
+use crate::normalise::normalise;
+use crate::pattern::ops::{holds, is_word};
+use crate::pattern::{Matcher, Pattern, Steps};
+use crate::rules::{FAMILIES, Family, RuleId, id, tables};
+use crate::settings::Settings;
+use crate::verdict::{Place, Source, Verdict};
+use crate::views::{View, derive};
+use crate::{html, mask, sql, verify};
+
+/// The automaton and its tables: one for a worker, shared by all policies.
+pub struct Scanner {
+    automaton: DoubleArrayAhoCorasick<u32>,
+}
+
+/// Buffers that are kept from one request to the next.
+#[derive(Default)]
+pub struct Scratch {
+    text: Vec<u8>,
+    other: Vec<u8>,
+    inner: Vec<u8>,
+    view: Vec<u8>,
+    tokens: sql::Tokens,
+}
+
+/// The views that the normal form stands for, until others are derived from it.
+const TEXT: u8 = 0x3f;
+/// What was found inside of base64.
+const BASE64: u8 = 0x40;
+
+/// Steps that every request has, and those for each byte of it. Honest values take less than a step for a byte.
+const STEPS: u64 = 200_000;
+const STEPS_PER_BYTE: u64 = 40;
+
+impl Scanner {
+    /// Loads the automaton that was made at build time; none if the embedded bytes are damaged.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        let (automaton, _) = DoubleArrayAhoCorasick::deserialize(tables::AUTOMATON).ok()?;
+        Some(Self { automaton })
+    }
+
+    /// The memory of the automaton, in bytes.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.automaton.heap_bytes()
+    }
+
+    /// Starts the inspection of one request.
+    #[must_use]
+    pub fn begin<'a>(&'a self, settings: &'a Settings, scratch: &'a mut Scratch) -> Inspection<'a> {
+        Inspection { scanner: self, settings, scratch, verdict: Verdict::default(), steps: Steps::new(STEPS) }
+    }
+}
+
+/// One request under inspection.
+pub struct Inspection<'a> {
+    scanner: &'a Scanner,
+    settings: &'a Settings,
+    scratch: &'a mut Scratch,
+    verdict: Verdict,
+    steps: Steps,
+}
+
+/// What one value has shown so far.
+pub(crate) struct Evidence<'a> {
+    settings: &'a Settings,
+    verdict: &'a mut Verdict,
+    source: Source<'a>,
+    scores: [u16; FAMILIES],
+    fired: [u64; 16],
+}
+
+impl Evidence<'_> {
+    fn has(&self, rule: RuleId) -> bool {
+        self.fired.get(usize::from(rule.0 >> 6)).is_some_and(|bits| bits >> (rule.0 & 63) & 1 == 1)
+    }
+
+    /// Adds what a rule found, once for each value.
+    pub(crate) fn add(&mut self, rule: RuleId, excerpt: &[u8]) {
+        if self.has(rule) || self.settings.excludes(rule, self.source) {
+            return;
+        }
+        if let Some(bits) = self.fired.get_mut(usize::from(rule.0 >> 6)) {
+            *bits |= 1 << (rule.0 & 63);
+        }
+        let weight = rule.weight();
+        if let Some(score) = self.scores.get_mut(rule.family() as usize) {
+            *score = score.saturating_add(u16::from(weight));
+        }
+        self.verdict.note(rule, self.source, excerpt, weight);
+    }
+
+    /// Where the value stood.
+    pub(crate) fn place(&self) -> Place {
+        self.source.place
+    }
+}
+
+impl<'a> Inspection<'a> {
+    /// What was found so far.
+    #[must_use]
+    pub fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// Ends the inspection.
+    #[must_use]
+    pub fn finish(self) -> Verdict {
+        self.verdict
+    }
+
+    /// The settings it runs under.
+    #[must_use]
+    pub fn settings(&self) -> &'a Settings {
+        self.settings
+    }
+
+    /// True if some family has reached the threshold.
+    #[must_use]
+    pub fn is_attack(&self) -> bool {
+        self.verdict.worst().is_some_and(|(_, score)| score >= self.settings.threshold)
+    }
+
+    /// Steps that the patterns took so far: the measure for tests of linear time.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps.taken
+    }
+
+    /// Adds what was found outside of any value: in the head, in the framing.
+    pub(crate) fn note(&mut self, rule: RuleId, source: Source<'_>, excerpt: &[u8]) {
+        if !self.settings.excludes(rule, source) {
+            self.verdict.add(rule, source, excerpt, rule.weight());
+        }
+    }
+
+    /// Judges one value. Decoding that belongs to its place (the percent signs of a query, the escapes of JSON) is done already.
+    pub fn value(&mut self, source: Source<'_>, value: &[u8]) {
+        // Numbers, dates and single bytes say nothing.
+        let kinds = mask::of(value);
+        if value.len() < 2 || (kinds & !(mask::DIGIT | mask::DASH) == 0 && !contains(value, b"--")) {
+            return;
+        }
+        self.plain(source, value, kinds, TEXT);
+        let mut inner = std::mem::take(&mut self.scratch.inner);
+        if value.len() >= 10
+            && kinds & mask::UPPER != 0
+            && kinds & mask::LETTER != 0
+            && !matches!(source.place, Place::Name | Place::UserAgent)
+            && base64::text(value, &mut inner)
+        {
+            let kinds = mask::of(&inner);
+            self.plain(source, &inner, kinds, TEXT | BASE64);
+        }
+        self.scratch.inner = inner;
+    }
+
+    fn plain(&mut self, source: Source<'_>, value: &[u8], kinds: u16, views: u8) {
+        self.steps.left = self.steps.left.saturating_add(STEPS_PER_BYTE * value.len() as u64);
+        let Scratch { text, other, view, tokens, .. } = &mut *self.scratch;
+        let trace = normalise(value, kinds, text, other);
+        let kinds = if trace.changed { mask::of(text) } else { kinds };
+        self.verdict.depth = self.verdict.depth.max(trace.depth);
+        let mut evidence = Evidence {
+            settings: self.settings,
+            verdict: &mut self.verdict,
+            source,
+            scores: [0; FAMILIES],
+            fired: [0; 16],
+        };
+        search(&self.scanner.automaton, text, views, &mut evidence, &mut self.steps);
+        for which in [View::Sql, View::Shell, View::Path, View::Squeezed] {
+            if derive(which, text, kinds, view) {
+                search(&self.scanner.automaton, view, which as u8, &mut evidence, &mut self.steps);
+            }
+        }
+        if kinds & mask::SQL != 0 || (kinds & mask::DASH != 0 && contains(text, b"--")) {
+            sql::judge(text, kinds, tokens, &mut evidence, &mut self.steps);
+        }
+        if kinds & (mask::ANGLE | mask::QUOTE) != 0 || kinds & mask::SQL != 0 {
+            html::judge(text, kinds, &mut evidence);
+        }
+        verify::judge(text, kinds, trace, &mut evidence);
+        if self.steps.left == 0 {
+            evidence.add(id::PROTOCOL_TOO_COSTLY, b"");
+        }
+        let scores = evidence.scores;
+        self.verdict.raise(&scores);
+    }
+}
+
+fn search(
+    automaton: &DoubleArrayAhoCorasick<u32>,
+    text: &[u8],
+    views: u8,
+    evidence: &mut Evidence<'_>,
+    steps: &mut Steps,
+) {
+    let matcher = Matcher { ops: tables::OPS, classes: tables::CLASSES, words: tables::WORD_LISTS };
+    let place = evidence.source.place.bit();
+    for hit in automaton.find_overlapping_iter(text) {
+        let literal = hit.value() as usize;
+        let (Some(&from), Some(&to)) = (tables::LITERAL_STARTS.get(literal), tables::LITERAL_STARTS.get(literal + 1))
+        else {
+            continue;
+        };
+        // What all patterns of a literal ask of the bytes around it is looked at once.
+        let last = hit.start().checked_sub(1).and_then(|i| text.get(i));
+        let next = text.get(hit.end());
+        let flags = tables::LITERAL_FLAGS.get(literal).copied().unwrap_or(0);
+        if (flags & 1 != 0 && last.is_some_and(|&b| is_word(b)))
+            || (flags & 2 != 0 && next.is_some_and(|&b| is_word(b)))
+        {
+            continue;
+        }
+        for &number in tables::LITERAL_PATTERNS.get(usize::from(from)..usize::from(to)).unwrap_or_default() {
+            let Some(pattern) = tables::PATTERNS.get(usize::from(number)) else { continue };
+            if pattern.views & views == 0
+                || (pattern.places != 0 && pattern.places & place == 0)
+                || pattern.level > evidence.settings.level
+            {
+                continue;
+            }
+            let rule = RuleId(pattern.rule);
+            if evidence.has(rule) {
+                continue;
+            }
+            if pattern.reach != 0 && hit.start() >= usize::from(pattern.reach) {
+                continue;
+            }
+            if let Some(&last) = last {
+                let known = pattern.before.checked_sub(1).and_then(|class| tables::CLASSES.get(usize::from(class)));
+                if (pattern.border && is_word(last)) || known.is_some_and(|class| !holds(class, last)) {
+                    continue;
+                }
+            }
+            if let Some(class) = pattern.after.checked_sub(1).and_then(|class| tables::CLASSES.get(usize::from(class)))
+                && !next.is_some_and(|&b| holds(class, b))
+            {
+                continue;
+            }
+            if pattern.whole && next.is_some_and(|&b| is_word(b)) {
+                continue;
+            }
+            if let Some((start, end)) = attempt(&matcher, pattern, text, hit.start(), steps) {
+                evidence.add(rule, part(text, start, end));
+            }
+        }
+    }
+}
+
+fn attempt(
+    matcher: &Matcher<'_>,
+    pattern: &Pattern,
+    text: &[u8],
+    at: usize,
+    steps: &mut Steps,
+) -> Option<(usize, usize)> {
+    let start = if pattern.backward == 0 { at } else { matcher.backward(pattern.backward, text, at, steps)? };
+    let end = matcher.forward(pattern.forward, text, at, steps)?;
+    Some((start, end))
+}
+
+/// Runs the patterns over token kinds; they are few, and the kinds are short.
+pub(crate) fn search_tokens(kinds: &[u8], excerpt: &[u8], evidence: &mut Evidence<'_>, steps: &mut Steps) {
+    let matcher = Matcher { ops: tables::OPS, classes: tables::CLASSES, words: tables::WORD_LISTS };
+    let present = kinds.iter().skip(1).fold(0u128, |all, &kind| all | 1u128.wrapping_shl(u32::from(kind)));
+    let context = 1u128.wrapping_shl(u32::from(kinds.first().copied().unwrap_or(0)));
+    for pattern in tables::TOKEN_PATTERNS {
+        if pattern.first & context == 0 || pattern.needs & !(present | context) != 0 {
+            continue;
+        }
+        let rule = RuleId(pattern.rule);
+        if pattern.level > evidence.settings.level || evidence.has(rule) {
+            continue;
+        }
+        if matcher.forward(pattern.forward, kinds, 0, steps).is_some() {
+            evidence.add(rule, part(excerpt, 0, 64));
+        }
+    }
+}
+
+impl Family {
+    /// The family called `word`.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|family| family.as_str() == word)
+    }
+}

