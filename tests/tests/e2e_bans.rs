@@ -47,6 +47,7 @@ fn configuration() -> Value {
             {"name": "admin", "match": {"prefix": "/admin"}, "require": "corp", "scopes": {"all": ["ban"]}, "serve": "bans", "bans": []},
             {"name": "brief", "match": {"path": "/brief"}, "require": "corp", "bans": ["brief"]},
             {"name": "login", "match": {"path": "/login"}, "require": "people", "bans": ["stuffing"]},
+            {"name": "slow", "match": {"path": "/slow"}, "allow": "public", "payload": {"level": 1}},
             {"name": "orders", "match": {"prefix": "/orders"}, "require": "corp"},
         ],
     })
@@ -221,6 +222,20 @@ fn operators_list_add_and_lift_bans_for_all_workers() {
     }));
     let log = WORLD.log();
     assert!(log.contains(r#""event.action":"ban_lifted""#) && log.contains(r#""user.id":"op""#));
+}
+
+#[test]
+fn a_request_whose_body_was_on_its_way_is_refused_with_the_others() {
+    let head = b"POST /slow HTTP/1.1\r\nhost: api.demo\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\n";
+    let (mut early, mut other) = (from(&WORLD, 70), from(&WORLD, 71));
+    early.send(head).unwrap();
+    other.send(head).unwrap();
+    thread::sleep(Duration::from_millis(300));
+    attack(connections(&WORLD, 70), &bad("/orders/1"));
+    early.send(b"hello").unwrap();
+    other.send(b"hello").unwrap();
+    banned(&early.read(false).unwrap());
+    assert_eq!(other.read(false).unwrap().status, 200);
 }
 
 #[test]

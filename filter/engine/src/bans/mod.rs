@@ -213,3 +213,6 @@ fn audit_event(action: &str, record: &Record, held: Option<Standing>, now: UnixN
     }
     event
 }
+
+#[cfg(test)]
+mod tests;

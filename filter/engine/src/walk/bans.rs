@@ -57,8 +57,20 @@ impl Walk<'_> {
             return Ok(());
         }
         let Some(name) = claimed_name(credential) else { return Ok(()) };
-        self.claimed_name = Some(name);
+        self.progress.claimed_name = Some(name);
         self.check_bans(Stage::Claim)
+    }
+
+    /// As [`Self::check_bans`], once the body is there for which the request has waited: it may have been long in coming.
+    pub(super) fn check_bans_again(&mut self) -> Result<(), Stop> {
+        self.check_bans(Stage::Address)?;
+        if self.progress.claimed_name.is_some() {
+            self.check_bans(Stage::Claim)?;
+        }
+        if self.principal.is_some() {
+            self.check_bans(Stage::Identity)?;
+        }
+        Ok(())
     }
 
     /// Counts a refusal, where it is an offence: the one place where offences come from.
@@ -94,7 +106,7 @@ impl Walk<'_> {
             let provider = self.policy.provider_label(principal.provider)?;
             Some((provider, principal.subject()?))
         });
-        then(&Subject { address: &|| self.address(), principal, username: self.claimed_name.as_deref() })
+        then(&Subject { address: &|| self.address(), principal, username: self.progress.claimed_name.as_deref() })
     }
 
     fn rule_mode(&self) -> Mode {

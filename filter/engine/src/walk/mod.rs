@@ -50,6 +50,8 @@ pub struct Progress {
     pub told: Vec<HeaderChange>,
     /// That its sender is banned was recorded already, in monitor mode.
     pub noted_ban: bool,
+    /// The user name that its credential claims, where a ban asks for it.
+    pub claimed_name: Option<Vec<u8>>,
     /// It has been refused for an offence already, perhaps in monitor mode.
     pub offended: bool,
     /// What was charged, where the response may settle it.
@@ -105,8 +107,6 @@ pub struct Walk<'a> {
     principal: Option<Principal>,
     /// Whom the other credentials name, where the rule asks for several.
     others: Vec<Principal>,
-    /// The user name that a credential claims, where a ban asks for it.
-    claimed_name: Option<Vec<u8>>,
     /// The caller was let in without an identity, by monitor mode or `on_error: allow`; that is recorded.
     let_in: bool,
     /// ... by `on_error: allow`, which excuses from scopes and roles alone.
@@ -142,7 +142,6 @@ impl<'a> Walk<'a> {
             rule: NO_RULE,
             principal: None,
             others: Vec::new(),
-            claimed_name: None,
             let_in: false,
             excused: false,
             selected: Selected::Nothing,

@@ -39,7 +39,6 @@ pub struct Suspended {
     rule: u16,
     path: Option<String>,
     principal: Option<Principal>,
-    claimed_name: Option<Vec<u8>>,
     passage: Passage,
 }
 
@@ -54,9 +53,9 @@ impl<'a> Walk<'a> {
         now: UnixNanos,
         suspended: Suspended,
     ) -> Self {
-        let Suspended { rule, path, principal, claimed_name, passage } = suspended;
+        let Suspended { rule, path, principal, passage } = suspended;
         let walk = Self::new(engine, policy, head, progress, ports, now);
-        Self { rule, path, principal, claimed_name, passage, selected: Selected::Nothing, ..walk }
+        Self { rule, path, principal, passage, selected: Selected::Nothing, ..walk }
     }
 
     /// Payload rules on path, query, headers and cookies.
@@ -83,7 +82,6 @@ impl<'a> Walk<'a> {
             rule: self.rule,
             path: self.path.take(),
             principal: self.principal.take(),
-            claimed_name: self.claimed_name.take(),
             passage: std::mem::take(&mut self.passage),
         };
         Err(Stop::NeedBody(Box::new(suspended), rules.max_body))
@@ -94,6 +92,7 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// [`Stop::Denied`]
     pub fn run_on_body(mut self, body: Body<'_>) -> Result<Passage, Stop> {
+        self.check_bans_again()?;
         let policy = self.policy;
         if let Some((rule, rules)) =
             policy.rules.get(usize::from(self.rule)).and_then(|r| Some((r, r.payload.as_ref()?)))
