@@ -1,4 +1,4 @@
-//! Windows, quotas, tiers and costs in the real Envoy: exact on both workers, and settled by real responses.
+//! Windows, quotas, tiers and costs in the real Envoy: exact on four workers, and settled by real responses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::net::Ipv4Addr;
@@ -58,6 +58,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     });
     let gateway = Gateway::builder()
         .filter(configuration)
+        .workers(4)
         .route(costs)
         .route(answers("fails", "/refunded/fails", 503))
         .route(answers("one", "/routed/one", 200))
@@ -93,7 +94,7 @@ fn ask(question: &Value) -> Value {
 }
 
 #[test]
-fn a_quota_is_exact_on_both_workers_warns_once_and_is_reported() {
+fn a_quota_is_exact_on_all_workers_warns_once_and_is_reported() {
     assert_eq!(storm(1, "/daily", 40, 200), 200);
     let refused = from(1).call(&Call::get("/daily")).unwrap();
     refusal::check(&refused, 429, "limit_exceeded").unwrap();
@@ -110,7 +111,7 @@ fn a_quota_is_exact_on_both_workers_warns_once_and_is_reported() {
 }
 
 #[test]
-fn windows_are_exact_on_both_workers() {
+fn windows_are_exact_on_all_workers() {
     assert_eq!(storm(2, "/window", 30, 200), 150);
     assert_eq!(storm(3, "/sliding", 30, 200), 150);
 }
@@ -139,7 +140,7 @@ fn a_tier_is_told_and_a_change_of_it_gives_no_full_bucket() {
 }
 
 #[test]
-fn what_fails_at_the_service_is_given_back_on_both_workers() {
+fn what_fails_at_the_service_is_given_back_on_all_workers() {
     // Sixteen at a time of forty: never more in flight than the bucket holds, and 480 in all.
     assert_eq!(storm(5, "/refunded/fails", 30, 503), 480);
     let response = from(5).call(&Call::get("/refunded")).unwrap();
