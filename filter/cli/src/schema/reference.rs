@@ -171,7 +171,7 @@ mod tests {
             "| `mode` | `enforce` or `monitor` | `enforce` |",
             "| `version` | whole number | required |",
             "| `providers` | name to [Provider](#provider) |  |",
-            "| `rate` | text such as `1000/min` | required |",
+            "| `rate` | text such as `1000/min` |  |",
             "| `key` | [Key](#key) | required |",
         ] {
             assert!(text.contains(row), "{row}\n{text}");
