@@ -158,7 +158,7 @@ impl Glewlwyd {
 
     /// The OpenID Connect plugin with a new key.
     fn oidc(&self) -> Result<Value> {
-        let key = KeyPair::generate()?;
+        let key = key_of_full_length()?;
         Ok(json!({
             "module": "oidc",
             "name": "oidc",
@@ -207,6 +207,19 @@ impl Glewlwyd {
 
     fn call(&self, call: &Call) -> Result<Response> {
         Client::connect(self.port)?.call(call)
+    }
+}
+
+/// A key whose coordinates do not begin with a zero byte: this provider leaves such a byte out of its key set, where RFC
+/// 7518, 6.2.1.2 wants the full length, and then no gateway may use the key.
+fn key_of_full_length() -> Result<KeyPair> {
+    loop {
+        let key = KeyPair::generate()?;
+        // 04, x, y (SEC 1, 2.3.3).
+        let (x, y) = (key.public_key_raw().get(1), key.public_key_raw().get(33));
+        if x.is_some_and(|byte| *byte != 0) && y.is_some_and(|byte| *byte != 0) {
+            return Ok(key);
+        }
     }
 }
 
