@@ -31,7 +31,7 @@ const LEFT_OUT: &[(&str, usize)] = &[
     ("a head that HTTP/1.1 cannot carry", 14),
     ("a body of another length than announced", 3),
     ("a header that Envoy joins", 2),
-    ("an upgrade, which these listeners refuse", 2),
+    ("an upgrade, which these listeners refuse", 4),
     ("a key set or list that changes in the middle", 16),
     ("a request before the first tick", 15),
     ("a request that is looked at while it waits", 4),

@@ -38,14 +38,22 @@ impl PartialEq for PayloadRules {
 
 impl PayloadRules {
     /// Whether the body of such a request is judged: streams that never end are not.
+    ///
+    /// An upgrade is a GET without a body (RFC 6455, 4.1). Any other request with an `upgrade` header is one that proxy and
+    /// service may answer as if the header were not there, body and all.
     pub fn judges_body_of(&self, head: &RequestHead) -> bool {
-        let is_stream = |kind: &[u8]| {
+        let has = |name: &str| head.headers().get_all(name).next().is_some();
+        let is_upgrade =
+            head.method().as_str() == "GET" && has("upgrade") && !has("content-length") && !has("transfer-encoding");
+        // gRPC-Web ends, as other requests do.
+        let is_grpc = |kind: &[u8]| {
             let kind = kind.trim_ascii_start();
             kind.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
+                && kind.get(16).is_none_or(|next| matches!(next, b'+' | b';' | b' ' | b'\t'))
         };
         head.method().as_str() != "CONNECT"
-            && head.headers().get_all("upgrade").next().is_none()
-            && !head.headers().get_all("content-type").next().is_some_and(is_stream)
+            && !is_upgrade
+            && !head.headers().get_all("content-type").next().is_some_and(is_grpc)
     }
 }
 
