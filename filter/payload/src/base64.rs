@@ -57,3 +57,16 @@ fn digit(byte: u8) -> Option<u8> {
         _ => None,
     }
 }
+
+/// Writes what the value decodes to, up to the first byte that is none of base64.
+pub fn prefix(value: &[u8], out: &mut Vec<u8>) {
+    let (mut bits, mut count) = (0u32, 0);
+    for six in value.iter().map_while(|&byte| digit(byte)) {
+        bits = bits << 6 | u32::from(six);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            out.push((bits >> count) as u8);
+        }
+    }
+}

@@ -31,10 +31,12 @@ pub enum Family {
     Upload,
     Redirect,
     Protocol,
+    /// What an operator's own rules look for.
+    Own,
 }
 
 /// How many families there are.
-pub const FAMILIES: usize = 26;
+pub const FAMILIES: usize = 27;
 
 impl Family {
     /// All of them.
@@ -65,6 +67,7 @@ impl Family {
         Self::Upload,
         Self::Redirect,
         Self::Protocol,
+        Self::Own,
     ];
 
     /// The word for configurations and logs.
@@ -97,6 +100,7 @@ impl Family {
             Self::Upload => "upload",
             Self::Redirect => "redirect",
             Self::Protocol => "protocol",
+            Self::Own => "own",
         }
     }
 }

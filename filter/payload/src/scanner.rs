@@ -2,14 +2,17 @@
 
 use daachorse::DoubleArrayAhoCorasick;
 
+use crate::arguments::Known;
 use crate::base64;
 use crate::bytes::{contains, part};
 use crate::normalise::normalise;
+use crate::own::Kind;
+use crate::own::run::{OwnScratch, State};
 use crate::pattern::ops::{holds, is_word};
 use crate::pattern::{Matcher, Pattern, Steps};
 use crate::rules::{FAMILIES, Family, RuleId, id, tables};
 use crate::settings::Settings;
-use crate::verdict::{Place, Source, Verdict};
+use crate::verdict::{FoundBy, Place, Source, Verdict};
 use crate::views::{View, derive};
 use crate::{html, mask, sql, verify};
 
@@ -26,6 +29,7 @@ pub struct Scratch {
     inner: Vec<u8>,
     view: Vec<u8>,
     tokens: sql::Tokens,
+    own: Option<OwnScratch>,
 }
 
 /// The views that the normal form stands for, until others are derived from it.
@@ -54,7 +58,8 @@ impl Scanner {
     /// Starts the inspection of one request.
     #[must_use]
     pub fn begin<'a>(&'a self, settings: &'a Settings, scratch: &'a mut Scratch) -> Inspection<'a> {
-        Inspection { scanner: self, settings, scratch, verdict: Verdict::default(), steps: Steps::new(STEPS) }
+        let (verdict, steps, known) = (Verdict::default(), Steps::new(STEPS), Known::default());
+        Inspection { scanner: self, settings, scratch, verdict, steps, known, own: State::default() }
     }
 }
 
@@ -65,6 +70,8 @@ pub struct Inspection<'a> {
     scratch: &'a mut Scratch,
     verdict: Verdict,
     steps: Steps,
+    known: Known<'a>,
+    own: State,
 }
 
 /// What one value has shown so far.
@@ -93,7 +100,7 @@ impl Evidence<'_> {
         if let Some(score) = self.scores.get_mut(rule.family() as usize) {
             *score = score.saturating_add(u16::from(weight));
         }
-        self.verdict.note(rule, self.source, excerpt, weight);
+        self.verdict.note(FoundBy::BuiltIn(rule), self.source, excerpt, u16::from(weight));
     }
 
     /// Where the value stood.
@@ -121,6 +128,16 @@ impl<'a> Inspection<'a> {
         self.settings
     }
 
+    /// From now on, what is known to hold no attack is not judged.
+    pub fn skip(&mut self, known: Known<'a>) {
+        self.known = known;
+    }
+
+    /// What is not judged.
+    pub(crate) fn known(&self) -> Known<'a> {
+        self.known
+    }
+
     /// True if some family has reached the threshold.
     #[must_use]
     pub fn is_attack(&self) -> bool {
@@ -137,6 +154,46 @@ impl<'a> Inspection<'a> {
     pub(crate) fn note(&mut self, rule: RuleId, source: Source<'_>, excerpt: &[u8]) {
         if !self.settings.excludes(rule, source) {
             self.verdict.add(rule, source, excerpt, rule.weight());
+        }
+    }
+
+    /// Asks an operator's rules about one value, which is what it is for them whatever is known of it.
+    pub(crate) fn own_value(&mut self, kind: Kind, name: &[u8], value: &[u8]) {
+        if self.settings.own.is_empty() {
+            return;
+        }
+        let buffers = self.scratch.own.get_or_insert_default();
+        self.own.value(self.scanner, self.settings, buffers, (kind, name), value);
+    }
+
+    /// From now on, an operator's rules are asked about the body.
+    pub(crate) fn head_is_done(&mut self) {
+        if !self.settings.own.is_empty() {
+            self.own.head_is_done(&self.settings.own);
+        }
+    }
+
+    /// Adds up what an operator's rules have found. Each rule counts once for a request; what the head alone has shown is judged
+    /// with it already, and counts again only beside something new of its family.
+    pub(crate) fn judge_own(&mut self) {
+        if self.settings.own.is_empty() {
+            return;
+        }
+        let hits: Vec<_> = self.own.hits(self.settings).collect();
+        for hit in &hits {
+            let family = hit.label.family;
+            if hit.is_earlier && !hits.iter().any(|other| !other.is_earlier && other.label.family == family) {
+                continue;
+            }
+            let source = Source { place: hit.evidence.kind.place(), name: &hit.evidence.name };
+            self.verdict.score_more(family, hit.weight);
+            self.verdict.note(FoundBy::Own(hit.label.clone()), source, &hit.evidence.excerpt, hit.weight);
+        }
+        if self.own.is_spent() {
+            // Not a matter of exceptions: what was not looked at may hold anything.
+            let source = Source { place: Place::Text, name: b"" };
+            self.verdict.score_more(id::PROTOCOL_TOO_COSTLY.family(), self.settings.threshold);
+            self.verdict.note(FoundBy::BuiltIn(id::PROTOCOL_TOO_COSTLY), source, b"", self.settings.threshold);
         }
     }
 

@@ -1,5 +1,8 @@
 //! What a policy says about the payload rules.
 
+use std::rc::Rc;
+
+use crate::own::OwnRules;
 use crate::rules::{Family, RuleId};
 use crate::verdict::Source;
 
@@ -18,6 +21,10 @@ pub struct Settings {
     pub except: Vec<Exception>,
     /// Judge the head of the request too: methods, content types, framing.
     pub protocol: bool,
+    /// Rules that an operator wrote.
+    pub own: Rc<OwnRules>,
+    /// Those of them that are not asked, by their place.
+    pub without_own: Vec<u16>,
 }
 
 impl Default for Settings {
@@ -29,6 +36,8 @@ impl Default for Settings {
             without_rules: Vec::new(),
             except: Vec::new(),
             protocol: true,
+            own: Rc::default(),
+            without_own: Vec::new(),
         }
     }
 }
@@ -52,12 +61,17 @@ impl Settings {
         rule.level() > self.level
             || self.without.contains(&family)
             || self.without_rules.contains(&rule)
-            || self.except.iter().any(|exception| {
-                let is_meant = match exception.is_prefix {
-                    true => source.name.starts_with(&exception.name),
-                    false => source.name == exception.name,
-                };
-                is_meant && (exception.families.is_empty() || exception.families.contains(&family))
-            })
+            || self.except.iter().any(|exception| exception.takes(family, source.name))
+    }
+}
+
+impl Exception {
+    /// Whether a family is not looked for in the parameter of this name.
+    pub(crate) fn takes(&self, family: Family, name: &[u8]) -> bool {
+        let is_meant = match self.is_prefix {
+            true => name.starts_with(&self.name),
+            false => name == self.name,
+        };
+        is_meant && (self.families.is_empty() || self.families.contains(&family))
     }
 }

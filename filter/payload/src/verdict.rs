@@ -1,5 +1,8 @@
 //! What was found, where, and what it adds up to.
 
+use std::rc::Rc;
+
+use crate::own::Label;
 use crate::rules::{FAMILIES, Family, RuleId};
 
 /// Where in the request a value stood.
@@ -71,11 +74,40 @@ pub struct Source<'a> {
     pub name: &'a [u8],
 }
 
+/// The rule that made a finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FoundBy {
+    /// One of ours.
+    BuiltIn(RuleId),
+    /// One of an operator.
+    Own(Rc<Label>),
+}
+
+impl FoundBy {
+    /// The rule's name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::BuiltIn(rule) => rule.as_str(),
+            Self::Own(label) => &label.name,
+        }
+    }
+
+    /// The family it gives evidence of.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        match self {
+            Self::BuiltIn(rule) => rule.family(),
+            Self::Own(label) => label.family,
+        }
+    }
+}
+
 /// One piece of evidence.
 #[derive(Debug, Clone)]
 pub struct Finding {
     /// The rule that found it.
-    pub rule: RuleId,
+    pub by: FoundBy,
     /// Where it stood.
     pub place: Place,
     /// The name of the parameter, cut to 64 bytes.
@@ -83,7 +115,7 @@ pub struct Finding {
     /// What matched, normalised, cut to 64 bytes. It can hold what a user typed: redact it before it is logged.
     pub excerpt: Vec<u8>,
     /// The points it adds.
-    pub weight: u8,
+    pub weight: u16,
 }
 
 /// What an inspection found.
@@ -104,15 +136,22 @@ impl Verdict {
         if let Some(score) = self.scores.get_mut(rule.family() as usize) {
             *score = score.saturating_add(u16::from(weight));
         }
-        self.note(rule, source, excerpt, weight);
+        self.note(FoundBy::BuiltIn(rule), source, excerpt, u16::from(weight));
+    }
+
+    /// Adds points to a family.
+    pub(crate) fn score_more(&mut self, family: Family, points: u16) {
+        if let Some(score) = self.scores.get_mut(family as usize) {
+            *score = score.saturating_add(points);
+        }
     }
 
     /// Keeps a finding, without its points.
-    pub(crate) fn note(&mut self, rule: RuleId, source: Source<'_>, excerpt: &[u8], weight: u8) {
+    pub(crate) fn note(&mut self, by: FoundBy, source: Source<'_>, excerpt: &[u8], weight: u16) {
         if self.findings.len() < KEPT {
             let cut = |text: &[u8]| text.get(..64).unwrap_or(text).to_vec();
             self.findings.push(Finding {
-                rule,
+                by,
                 place: source.place,
                 name: cut(source.name),
                 excerpt: cut(excerpt),

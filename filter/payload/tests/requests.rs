@@ -115,7 +115,7 @@ fn the_head_and_the_framing_are_judged() {
     ];
     for (rule, method, target, headers, body) in cases {
         let verdict = inspected(method, target, headers, body);
-        let found: Vec<_> = verdict.findings().iter().map(|f| f.rule.as_str()).collect();
+        let found: Vec<_> = verdict.findings().iter().map(|f| f.by.as_str()).collect();
         assert!(found.contains(rule), "{rule}: {method} {target} {headers:?} {body:?} gives {found:?}");
     }
 }
@@ -188,8 +188,8 @@ fn many_harmless_values_never_add_up() {
 fn a_request_with_too_many_values_is_refused() {
     let body = format!("[{}\"a\"]", "\"a\",".repeat(arguments::MOST));
     let verdict = inspected("POST", "/", &[JSON], &body);
-    assert!(verdict.findings().iter().any(|f| f.rule.as_str() == "protocol-too-costly"));
+    assert!(verdict.findings().iter().any(|f| f.by.as_str() == "protocol-too-costly"));
     let parts = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n".repeat(300) + "--b--";
     let verdict = inspected("POST", "/", &[PARTS], &parts);
-    assert!(verdict.findings().iter().any(|f| f.rule.as_str() == "protocol-too-costly"));
+    assert!(verdict.findings().iter().any(|f| f.by.as_str() == "protocol-too-costly"));
 }

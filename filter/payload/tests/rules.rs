@@ -3,12 +3,12 @@
 use portcullis_payload::pages::{PAGES, Page};
 use portcullis_payload::{Place, Scanner, Scratch, Settings, Source};
 
-fn found_by(scanner: &Scanner, page: &Page, value: &str) -> Vec<&'static str> {
+fn found_by(scanner: &Scanner, page: &Page, value: &str) -> Vec<String> {
     let settings = Settings { level: 3, ..Settings::default() };
     let mut scratch = Scratch::default();
     let mut inspection = scanner.begin(&settings, &mut scratch);
     inspection.value(Source { place: place(page), name: b"p" }, value.as_bytes());
-    inspection.finish().findings().iter().map(|finding| finding.rule.as_str()).collect()
+    inspection.finish().findings().iter().map(|finding| finding.by.as_str().to_owned()).collect()
 }
 
 /// The first place that the rule reads.
@@ -30,7 +30,7 @@ fn every_rule_finds_its_cases() {
     for page in PAGES {
         for case in page.matches {
             let found = found_by(&scanner, page, case);
-            if !found.contains(&page.id) {
+            if !found.iter().any(|rule| rule == page.id) {
                 mistakes.push(format!("{} misses {case:?}; found by {found:?}", page.id));
             }
         }
@@ -44,7 +44,7 @@ fn no_rule_finds_what_must_pass() {
     let mut mistakes = Vec::new();
     for page in PAGES {
         for case in page.passes {
-            if found_by(&scanner, page, case).contains(&page.id) {
+            if found_by(&scanner, page, case).iter().any(|rule| rule == page.id) {
                 mistakes.push(format!("{} finds {case:?}", page.id));
             }
         }

@@ -1,6 +1,7 @@
 //! Which parser a body gets.
 
 use crate::bytes::{find, part, rest, trimmed};
+use crate::own::Kind;
 use crate::verdict::Place;
 
 use super::{Request, Values, json, multipart, xml};
@@ -26,6 +27,7 @@ pub fn inspect(request: &Request<'_>, values: &mut Values<'_, '_>) {
         json::inspect(body, values);
         // A query of GraphQL is a language of its own; its string is judged as one value already.
         if !matches!(first, b'{' | b'[' | b'"') {
+            values.own(Kind::Text, b"", body);
             values.give(Place::Text, b"", body);
         }
         return;
@@ -43,6 +45,7 @@ pub fn inspect(request: &Request<'_>, values: &mut Values<'_, '_>) {
     if find(line, b"=", 0).is_some() && !rest(line, 0).iter().any(|&b| b == b' ' || b == b'\n') {
         values.pairs(Place::Form, body);
     } else {
+        values.own(Kind::Text, b"", body);
         values.give(Place::Text, b"", body);
     }
 }

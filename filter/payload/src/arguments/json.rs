@@ -1,18 +1,25 @@
 //! Keys and strings of a JSON document, also of one that is not well formed: what a lenient parser would see.
 
 use crate::bytes::{at, hex, part, rest};
+use crate::own::Kind;
 use crate::rules::id;
 use crate::verdict::{Place, Source};
 
 use super::Values;
 
-/// Hands on every key and every string. Numbers, `true`, `false` and `null` are none.
+/// Hands on every key and every string. Numbers, `true`, `false` and `null` are for an operator's rules only.
 pub fn inspect(text: &[u8], values: &mut Values<'_, '_>) {
     let mut key: Vec<u8> = Vec::new();
     let mut string: Vec<u8> = Vec::new();
     let (mut i, mut depth) = (0, 0u32);
     while let Some(&byte) = text.get(i) {
         if byte != b'"' {
+            if byte.is_ascii_alphanumeric() || byte == b'-' {
+                let end = i + rest(text, i).iter().take_while(|b| is_scalar(**b)).count().max(1);
+                values.own(Kind::Json, &key, part(text, i, end));
+                i = end;
+                continue;
+            }
             match byte {
                 b'{' | b'[' => depth += 1,
                 b'}' | b']' => depth = depth.saturating_sub(1),
@@ -21,20 +28,30 @@ pub fn inspect(text: &[u8], values: &mut Values<'_, '_>) {
             i += 1;
             continue;
         }
+        let quote = i;
         i += 1 + unescape(rest(text, i + 1), &mut string);
         let mut next = i;
         while matches!(at(text, next), b' ' | b'\t' | b'\n' | b'\r') {
             next += 1;
         }
         if at(text, next) == b':' {
+            values.own(Kind::BodyName, &string, &string);
             values.give(Place::Name, &string, &string);
             std::mem::swap(&mut key, &mut string);
             i = next + 1;
             operator(&key, rest(text, i), depth, values);
         } else {
-            values.give(Place::Json, &key, &string);
+            values.own(Kind::Json, &key, &string);
+            if values.inspection.known().strings.binary_search(&quote).is_err() {
+                values.give(Place::Json, &key, &string);
+            }
         }
     }
+}
+
+/// A byte of a number, or of `true`, `false` and `null`.
+fn is_scalar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')
 }
 
 /// An operator of a document database as a key: compared with nothing, or where a field's name should be.

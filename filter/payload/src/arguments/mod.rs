@@ -4,16 +4,34 @@ mod body;
 mod decode;
 mod json;
 mod multipart;
+mod own;
 mod pairs;
 mod xml;
 
 use crate::bytes::{part, rest, trimmed};
+use crate::own::Kind;
 use crate::protocol;
 use crate::rules::id;
 use crate::scanner::Inspection;
 use crate::verdict::{Place, Source};
 
 pub use decode::percent_decoded;
+pub use pairs::each as each_pair;
+
+/// Values of a request that were checked against a type which leaves no room for an attack: they are not judged.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// Parameters by place and name: of the query, headers (in lower case) and cookies.
+    pub parameters: &'a [(Place, Vec<u8>)],
+    /// The bytes of a JSON body where such strings begin, in ascending order.
+    pub strings: &'a [usize],
+}
+
+impl Known<'_> {
+    fn has(&self, place: Place, name: &[u8]) -> bool {
+        self.parameters.iter().any(|(known, known_name)| *known == place && known_name == name)
+    }
+}
 
 /// A request as it arrived.
 #[derive(Debug, Clone, Copy)]
@@ -42,12 +60,15 @@ pub const MOST: usize = 20_000;
 /// Hands every value of the request to the inspection.
 pub fn inspect(request: &Request<'_>, inspection: &mut Inspection<'_>) {
     let count = inspect_values_of_head(request, inspection);
+    inspection.own_value(Kind::RawBody, b"body", request.body);
     body::inspect(request, &mut Values { inspection, count });
+    inspection.judge_own();
 }
 
 /// Hands the values of the head to the inspection, for a request whose body is still to come.
 pub fn inspect_head(request: &Request<'_>, inspection: &mut Inspection<'_>) {
     inspect_values_of_head(request, inspection);
+    inspection.judge_own();
 }
 
 /// Hands the values of the body to the inspection.
@@ -55,7 +76,12 @@ pub fn inspect_body(request: &Request<'_>, inspection: &mut Inspection<'_>) {
     if inspection.settings().protocol {
         protocol::judge_body(request, inspection);
     }
+    // Conditions on the head and on the body can belong to one rule.
+    own::head(request, inspection);
+    inspection.head_is_done();
+    inspection.own_value(Kind::RawBody, b"body", request.body);
     body::inspect(request, &mut Values { inspection, count: 0 });
+    inspection.judge_own();
 }
 
 fn inspect_values_of_head(request: &Request<'_>, inspection: &mut Inspection<'_>) -> usize {
@@ -70,6 +96,7 @@ fn inspect_values_of_head(request: &Request<'_>, inspection: &mut Inspection<'_>
         Some(mark) => (part(target, 0, mark), rest(target, mark + 1)),
         None => (target, &[][..]),
     };
+    own::head(request, inspection);
     let mut values = Values { inspection, count: 0 };
     values.give(Place::Path, b"", &percent_decoded(path, false));
     // A segment is a parameter as well: judged on its own if it is more than a word.
@@ -104,9 +131,23 @@ impl Values<'_, '_> {
         }
     }
 
+    /// A value for an operator's rules, as long as there are not too many of them.
+    pub(crate) fn own(&mut self, kind: Kind, name: &[u8], value: &[u8]) {
+        if self.count <= MOST {
+            self.inspection.own_value(kind, name, value);
+        }
+    }
+
     pub(crate) fn pair(&mut self, place: Place, name: &[u8], value: &[u8]) {
         self.give(Place::Name, name, name);
-        self.give(place, name, value);
+        // Those of the query were asked about with the head.
+        if place == Place::Form {
+            self.own(Kind::BodyName, name, name);
+            self.own(Kind::Form, name, value);
+        }
+        if !self.inspection.known().has(place, name) {
+            self.give(place, name, value);
+        }
     }
 
     /// The pairs of a query or a form. Where a name is none, the whole is also judged in one piece: `&` and `=` were part of it.
@@ -128,11 +169,16 @@ impl Values<'_, '_> {
 
     fn header(&mut self, name: &[u8], value: &[u8]) {
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        if self.inspection.known().has(Place::Header, name) {
+            return;
+        }
         if is(b"cookie") {
             pairs::each(value, b';', false, |name, value| {
                 // Cookies have no encoding of their own; most applications decode percent signs.
                 self.give(Place::Cookie, name, name);
-                self.give(Place::Cookie, name, value);
+                if !self.inspection.known().has(Place::Cookie, name) {
+                    self.give(Place::Cookie, name, value);
+                }
             });
         } else if is(b"user-agent") {
             self.give(Place::UserAgent, name, value);
@@ -146,6 +192,7 @@ impl Values<'_, '_> {
 
 /// Headers whose values the gateway checks itself, or that hold nothing but a token, a number or a date.
 const SILENT: &[&[u8]] = &[
+    b":authority",
     b"authorization",
     b"proxy-authorization",
     b"content-length",

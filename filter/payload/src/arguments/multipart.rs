@@ -1,6 +1,7 @@
 //! The parts of a multipart body (RFC 7578), read as leniently as the frameworks behind read them.
 
 use crate::bytes::{find, part, rest, trimmed};
+use crate::own::Kind;
 use crate::protocol;
 use crate::rules::id;
 use crate::verdict::{Place, Source};
@@ -15,6 +16,7 @@ pub fn inspect(boundary: &[u8], body: &[u8], values: &mut Values<'_, '_>) {
     let mut delimiter = b"--".to_vec();
     delimiter.extend_from_slice(boundary);
     let Some(mut at) = find(body, &delimiter, 0) else {
+        values.own(Kind::Text, b"", body);
         values.give(Place::Text, b"", body);
         return;
     };
@@ -62,7 +64,9 @@ fn one(piece: &[u8], values: &mut Values<'_, '_>) {
         values.give(Place::Header, key, value);
     }
     values.give(Place::Name, name, name);
+    values.own(Kind::BodyName, name, name);
     if let Some(file) = file {
+        values.own(Kind::FileName, name, file);
         values.give(Place::Upload, name, file);
         protocol::file_name(name, file, values.inspection);
     }
@@ -74,6 +78,7 @@ fn one(piece: &[u8], values: &mut Values<'_, '_>) {
             .any(|known| kind.get(..known.len()).is_some_and(|head| head.eq_ignore_ascii_case(known.as_bytes()))),
     };
     if text || file.is_none() {
+        values.own(Kind::Multipart, name, content);
         values.give(Place::Multipart, name, content);
     } else {
         // The start of any file shows what it is.

@@ -1,6 +1,7 @@
 //! Texts and attribute values of an XML document; the document itself is judged for its DOCTYPE and entities.
 
 use crate::bytes::{at, find, part, rest, trimmed};
+use crate::own::Kind;
 use crate::rules::id;
 use crate::verdict::{Place, Source};
 
@@ -14,12 +15,12 @@ pub fn inspect(text: &[u8], values: &mut Values<'_, '_>) {
         let open = find(text, b"<", i).unwrap_or(text.len());
         let between = trimmed(part(text, i, open));
         if !between.is_empty() {
-            values.give(Place::Xml, b"", between);
+            xml(values, between);
         }
         let tail = rest(text, open);
         if tail.starts_with(b"<![CDATA[") {
             let end = find(text, b"]]>", open).unwrap_or(text.len());
-            values.give(Place::Xml, b"", part(text, open + 9, end));
+            xml(values, part(text, open + 9, end));
             i = end + 3;
         } else if tail.starts_with(b"<!--") {
             let end = find(text, b"-->", open).unwrap_or(text.len());
@@ -40,6 +41,11 @@ pub fn inspect(text: &[u8], values: &mut Values<'_, '_>) {
             i = end + 1;
         }
     }
+}
+
+fn xml(values: &mut Values<'_, '_>, text: &[u8]) {
+    values.own(Kind::Xml, b"", text);
+    values.give(Place::Xml, b"", text);
 }
 
 fn tag_end(text: &[u8], open: usize) -> usize {
@@ -68,6 +74,7 @@ fn attributes(tag: &[u8], values: &mut Values<'_, '_>) {
             continue;
         }
         let end = find(tag, &[quote], start + 1).unwrap_or(tag.len());
+        values.own(Kind::XmlAttribute, b"", part(tag, start + 1, end));
         values.give(Place::Xml, b"", part(tag, start + 1, end));
         i = end + 1;
     }

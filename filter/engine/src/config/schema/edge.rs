@@ -23,6 +23,8 @@ words! {
         When = "when",
         /// `bind`.
         Bind = "bind",
+        /// `input`.
+        Input = "input",
         /// `payload`.
         Payload = "payload",
     }

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::{Mode, OnError};
 use crate::config::document::{Node, Problems, kind};
-use crate::config::section::{Definitions, OneOrMany, Read};
-use crate::config::units::{CalendarQuota, Percent, Rate};
+use crate::config::section::{Definitions, Read};
+use crate::config::units::{CalendarQuota, Percent, Rate, Span};
 use crate::{section, words};
 
 section! {
-    /// A limit, counted exactly over all workers. It has either a `rate` or a `quota`.
+    /// A limit, counted exactly over all workers. It has a `rate`, a `quota` or a `concurrency`.
     pub struct LimitSection {
         /// What is counted: one key part, a list of parts, or `{first_of: [...]}`.
         key: KeySection,
@@ -19,6 +19,8 @@ section! {
         rate: Option<Rate>,
         /// Requests per day or month of the UTC calendar, such as `1000000/month`.
         quota: Option<CalendarQuota>,
+        /// How many requests may be in flight at the same time: from the verdict to the end of the response, WebSockets included.
+        concurrency: Option<u64>,
         /// How a `rate` is counted; `gcra` unless said otherwise.
         algorithm: Option<AlgorithmSection>,
         /// How many requests may come at once (`gcra` only); the rate's number unless said otherwise.
@@ -37,6 +39,73 @@ section! {
         on_error: OnError = "deny",
         /// `monitor` counts and logs what this limit would refuse.
         mode: Option<Mode>,
+        /// `global` asks the `limit_service` too, which counts for several proxies.
+        scope: ScopeSection = "local",
+    }
+}
+
+words! {
+    /// For whom a limit counts.
+    pub enum ScopeSection {
+        /// For this proxy, over all its workers.
+        Local = "local",
+        /// For every proxy that asks the same limit service. What this proxy's own counter refuses is not asked about.
+        Global = "global",
+    }
+}
+
+section! {
+    /// A service that counts limits of `scope: global` for several proxies: Limitador, envoyproxy/ratelimit, or another that speaks
+    /// Envoy's rate limit service protocol (gRPC).
+    pub struct LimitServiceSection {
+        /// The Envoy cluster of the service. It must speak HTTP/2 (`http2_protocol_options`).
+        cluster: String,
+        /// Which service it is, since each reads the keys of limits in its own way.
+        kind: LimitServiceKind,
+        /// The service's name for these limits: what Limitador calls a namespace.
+        domain: String = "portcullis",
+        /// The `:authority` of a question; the cluster's name unless said otherwise.
+        authority: Option<String>,
+        /// How long a request waits for the service; from `1ms` to `5s`.
+        timeout: Span = "100ms",
+        /// What happens to a request about which the service says nothing, though this proxy's own counters admit it.
+        on_error: LimitServiceOnError = "local",
+        /// Whether each question says what the limit is, so that envoyproxy/ratelimit needs no number of its own (`kind: ratelimit`).
+        send_rates: bool = true,
+        /// What the service learns about clients.
+        values: LimitServiceValues = "clear",
+        /// The most questions that a worker asks at the same time; beyond that, `on_error` says what happens.
+        max_in_flight: u64 = 1024,
+    }
+}
+
+words! {
+    /// How a service reads the keys of limits.
+    pub enum LimitServiceKind {
+        /// One descriptor: each limit is an entry of it, with its whole key as the value.
+        Limitador = "limitador",
+        /// A descriptor for each limit: its name under `limit`, then each part of its key (envoyproxy/ratelimit).
+        Ratelimit = "ratelimit",
+    }
+}
+
+words! {
+    /// What happens to a request about which the limit service says nothing.
+    pub enum LimitServiceOnError {
+        /// It goes on: this proxy's own counters have admitted it.
+        Local = "local",
+        /// It is refused with 503.
+        Deny = "deny",
+    }
+}
+
+words! {
+    /// What the limit service learns about clients.
+    pub enum LimitServiceValues {
+        /// The parts of keys as they are; what could be a credential as a hash.
+        Clear = "clear",
+        /// Hashes (SHA-256) of all that comes from clients.
+        Hashed = "hashed",
     }
 }
 
@@ -57,8 +126,25 @@ section! {
     pub struct TiersSection {
         /// The claim whose text names the tier; clients of API keys have `tier`.
         claim: String = "tier",
-        /// Tier to rate, such as `gold: 5000/min`, or to quota where the limit has one. Any other tier has the limit's own.
-        values: BTreeMap<String, String>,
+        /// Tier to rate, such as `gold: 5000/min`, or to quota or concurrency where the limit has one. Any other tier has the limit's own.
+        values: BTreeMap<String, TierText>,
+    }
+}
+
+/// A rate or quota as text, or a number of requests in flight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TierText(pub String);
+
+impl Read for TierText {
+    fn read(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
+        match node.value {
+            Value::Number(number) => Some(Self(number.to_string().trim_end_matches(".0").to_owned())),
+            _ => String::read(node, problems).map(Self),
+        }
+    }
+
+    fn schema(_: &mut Definitions) -> Value {
+        json!({"type": ["string", "integer"], "examples": ["5000/min", 50]})
     }
 }
 
@@ -76,28 +162,19 @@ words! {
 
 /// What a limit counts.
 #[derive(Debug, Clone, PartialEq)]
-pub enum KeySection {
-    /// All parts together are one key.
-    All(Vec<String>),
-    /// The first part that the request has is the key.
-    FirstOf(Vec<String>),
-}
+pub struct KeySection(
+    /// All of them together are one key; of each, the first part that the request has.
+    pub Vec<Vec<String>>,
+);
 
 impl Read for KeySection {
     fn read(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
         match node.value {
-            Value::String(_) | Value::Array(_) => OneOrMany::read(node, problems).map(|parts| Self::All(parts.0)),
-            Value::Object(_) => {
-                let mut object = node.object(problems)?;
-                let parts: Option<Vec<String>> = object.field("first_of", None, problems);
-                object.refuse_unknown(problems);
-                let parts = parts?;
-                if parts.is_empty() {
-                    problems.add(node.path.clone(), "`first_of` names no key part");
-                    return None;
-                }
-                Some(Self::FirstOf(parts))
+            Value::Array(_) => {
+                let choices: Vec<ChoiceSection> = Read::read(node, problems)?;
+                Some(Self(choices.into_iter().map(|choice| choice.0).collect()))
             }
+            Value::String(_) | Value::Object(_) => Some(Self(vec![ChoiceSection::read(node, problems)?.0])),
             other => {
                 let problem = format!("expected a key part, a list of them or `first_of`, found {}", kind(other));
                 problems.add(node.path.clone(), problem);
@@ -108,15 +185,36 @@ impl Read for KeySection {
 
     fn schema(definitions: &mut Definitions) -> Value {
         definitions.refer("KeySection", |_| {
-            let part = json!({"type": "string", "examples": ["principal", "client_id", "api_key", "ip", "rule", "route", "method", "header:x-tenant", "claim:org", "path:id"]});
+            let part = json!({"type": "string", "examples": ["principal", "client_id", "api_key", "ip", "rule", "route", "method", "host", "header:x-tenant", "query:tenant", "claim:org", "path:id"]});
+            let first_of = json!({"type": "object", "properties": {"first_of": {"type": "array", "items": part}}, "required": ["first_of"], "additionalProperties": false});
             json!({
-                "description": "What a limit counts: one part, a list of parts that count together, or the first of several that the request has.",
-                "anyOf": [
-                    part,
-                    {"type": "array", "items": part},
-                    {"type": "object", "properties": {"first_of": {"type": "array", "items": part}}, "required": ["first_of"], "additionalProperties": false},
-                ],
+                "description": "What a limit counts: one part, the first of several that the request has, or a list of such that count together.",
+                "anyOf": [part, first_of, {"type": "array", "items": {"anyOf": [part, first_of]}}],
             })
         })
+    }
+}
+
+/// One part of a key, or the first of several.
+struct ChoiceSection(Vec<String>);
+
+impl Read for ChoiceSection {
+    fn read(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
+        if !node.value.is_object() {
+            return String::read(node, problems).map(|part| Self(vec![part]));
+        }
+        let mut object = node.object(problems)?;
+        let parts: Option<Vec<String>> = object.field("first_of", None, problems);
+        object.refuse_unknown(problems);
+        let parts = parts?;
+        if parts.is_empty() {
+            problems.add(node.path.clone(), "`first_of` names no key part");
+            return None;
+        }
+        Some(Self(parts))
+    }
+
+    fn schema(_: &mut Definitions) -> Value {
+        json!({})
     }
 }

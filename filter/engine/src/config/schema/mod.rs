@@ -3,12 +3,15 @@
 mod authorisation;
 mod bans;
 mod edge;
+mod input;
 mod limit_costs;
 mod limits;
 mod payload;
+mod payload_rules;
 mod policies;
 mod providers;
 mod services;
+mod surge;
 
 use std::collections::BTreeMap;
 
@@ -17,12 +20,15 @@ use serde_json::{Value, json};
 pub use self::authorisation::*;
 pub use self::bans::*;
 pub use self::edge::*;
+pub use self::input::*;
 pub use self::limit_costs::*;
 pub use self::limits::*;
 pub use self::payload::*;
+pub use self::payload_rules::*;
 pub use self::policies::*;
 pub use self::providers::*;
 pub use self::services::*;
+pub use self::surge::*;
 use super::section::{Definitions, Read as _};
 use super::units::{Size, Span};
 use crate::{section, words};
@@ -78,12 +84,20 @@ section! {
         providers: BTreeMap<String, ProviderSection>,
         /// Limits that rules can name, shared by all workers.
         limits: BTreeMap<String, LimitSection>,
+        /// The service that counts limits of `scope: global` for several proxies.
+        limit_service: Option<LimitServiceSection>,
+        /// Bounds that rules can name, of requests in flight to services: who comes while a service is slow is shed, by priority.
+        surge: BTreeMap<String, SurgeSection>,
         /// Bans that rules can name: who fails too often is refused for a while. Shared by all workers.
         bans: BTreeMap<String, BanSection>,
         /// Named bundles of requirements that rules use.
         policies: BTreeMap<String, PolicySection>,
         /// What holds where a rule says nothing.
         defaults: DefaultsSection = {},
+        /// JSON Schemas (draft 2020-12) that `input` can name, and that `$ref: "#/schemas/NAME"` leads to.
+        schemas: BTreeMap<String, Value>,
+        /// Payload rules of your own, by name; they are asked wherever payload rules are.
+        payload_rules: BTreeMap<String, OwnRuleSection>,
         /// The rules; the first that matches a request applies.
         rules: Vec<RuleSection>,
         /// How Envoy's own routes name the policy of a request, before any rule is asked.
@@ -96,6 +110,8 @@ section! {
         internal_tokens: Option<InternalTokensSection>,
         /// Protected resources with metadata of their own (RFC 9728), by name. Each is served to everybody at its well-known path.
         resources: BTreeMap<String, ResourceSection>,
+        /// Tells the proxy's access log what became of each request: in Envoy `%FILTER_STATE(wasm.portcullis.NAME:PLAIN)%`, where `NAME` is `rule`, `verdict`, `reason` or `principal`.
+        access_log: bool = false,
         /// How refusals are worded.
         answers: AnswersSection = {},
         /// Request headers that only the gateway may set, beside those named by `forward`: always removed from what a client sends.
@@ -126,6 +142,8 @@ section! {
         limit_headers: LimitHeaders = "standard",
         /// `deny` applies to every rule, beside its own; `allow` to every rule that has none of its own.
         addresses: Option<AddressesSection>,
+        /// What requests may look like where a rule says nothing: `{}` for the limits that fit most services.
+        input: Option<Placed<InputSection>>,
         /// Attacks that are looked for in what clients send, where a rule says nothing.
         payload: Option<PayloadSection>,
         /// What responses look like where a rule says nothing, and where no rule applies.

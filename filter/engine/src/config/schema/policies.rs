@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    AddressesSection, Check, ConditionSection, CorsSection, CostFromSection, Mode, PayloadSection, ResponsesSection,
-    RolesSection, StatusClass,
+    AddressesSection, Check, ConditionSection, CorsSection, CostFromSection, InputSection, Mode, PayloadSection,
+    Placed, Priority, PriorityFromSection, ResponsesSection, RolesSection, StatusClass,
 };
 use crate::config::document::{Node, Problems};
 use crate::config::section::{Definitions, OneOrMany, Read};
@@ -37,6 +37,12 @@ section! {
         cost_from: Option<CostFromSection>,
         /// Statuses of responses for which limits get their charge back: `5xx`, `503`.
         refund_on: Option<OneOrMany<StatusClass>>,
+        /// The bound that requests are shed by while their service is slow, by name: 503 (`overloaded`).
+        surge: Option<String>,
+        /// Which requests `surge` sheds first; `default` unless said otherwise.
+        priority: Option<Priority>,
+        /// Other priorities for some callers, by a claim of theirs.
+        priority_from: Option<PriorityFromSection>,
         /// Rules about request headers.
         headers: Option<HeadersSection>,
         /// The service gets an internal token for the caller.
@@ -49,6 +55,8 @@ section! {
         cors: Option<CorsSection>,
         /// What responses look like.
         responses: Option<ResponsesSection>,
+        /// What requests may look like. Replaces the whole of `defaults.input`.
+        input: Option<Placed<InputSection>>,
         /// Attacks that are looked for in what clients send. Replaces the whole of `defaults.payload`.
         payload: Option<PayloadSection>,
         /// `monitor` counts and logs what this policy would refuse.

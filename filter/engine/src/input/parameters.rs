@@ -1,0 +1,192 @@
+//! Parameters of path, query, headers and cookies, each with a type.
+
+use std::borrow::Cow;
+
+use portcullis_payload::Place;
+use portcullis_payload::arguments::each_pair;
+
+use super::Refusal;
+use super::json::{Document, Node, Scalar};
+use super::number::Number;
+use super::schema::{ScalarTypes, SchemaId, SchemaSet};
+use crate::answer::Reason;
+use crate::config::schema::ParameterPlace;
+use crate::http::RequestHead;
+
+/// A parameter, and what it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Where it stands.
+    pub place: ParameterPlace,
+    /// Its name; of a header in lower case.
+    pub name: String,
+    /// Whether it must be there.
+    pub required: bool,
+    /// What it must be.
+    pub schema: Option<SchemaId>,
+    /// Whether it is one value, or a list.
+    pub form: Form,
+    /// What a single value can be.
+    pub types: ScalarTypes,
+}
+
+/// How many values a parameter has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// One.
+    One,
+    /// As many as it is repeated.
+    Repeated,
+    /// Those between commas.
+    Commas,
+}
+
+/// The parameters of a rule.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parameters {
+    /// Those that are declared.
+    pub declared: Vec<Parameter>,
+    /// Whether the query may have no other ones.
+    pub denies_unknown: bool,
+}
+
+/// A parameter that was found to be of a type that leaves no room for an attack.
+pub type Typed = (Place, Vec<u8>);
+
+impl Parameters {
+    /// Checks the parameters of a request; `variable` gives those of its path.
+    ///
+    /// # Errors
+    /// [`Refusal`], the first one.
+    pub fn check<'p>(
+        &self,
+        schemas: &SchemaSet,
+        head: &RequestHead,
+        variable: impl Fn(&str) -> Option<Cow<'p, str>>,
+    ) -> Result<Vec<Typed>, Refusal> {
+        // The values that were found, by the number of their parameter.
+        let mut found: Vec<Vec<Vec<u8>>> = vec![Vec::new(); self.declared.len()];
+        let mut is_unknown = false;
+        each_pair(head.query().unwrap_or_default(), b'&', true, |name, value| {
+            match self.number(ParameterPlace::Query, name).and_then(|number| found.get_mut(number)) {
+                Some(values) => values.push(value.to_vec()),
+                None => is_unknown = true,
+            }
+        });
+        if is_unknown && self.denies_unknown {
+            return Err(Refusal::new(Reason::InputParameterUnknown, "in the query"));
+        }
+        if self.declared.iter().any(|parameter| parameter.place == ParameterPlace::Cookie) {
+            for line in head.headers().get_all("cookie") {
+                each_pair(line, b';', false, |name, value| {
+                    if let Some(values) =
+                        self.number(ParameterPlace::Cookie, name).and_then(|number| found.get_mut(number))
+                    {
+                        values.push(value.to_vec());
+                    }
+                });
+            }
+        }
+        let mut typed = Vec::new();
+        for (parameter, mut values) in self.declared.iter().zip(found) {
+            match parameter.place {
+                ParameterPlace::Header => {
+                    let lines = head.headers().get_all(&parameter.name);
+                    values.extend(lines.map(|line| line.trim_ascii().to_vec()));
+                }
+                ParameterPlace::Path => {
+                    values.extend(variable(&parameter.name).map(|value| value.into_owned().into_bytes()));
+                }
+                ParameterPlace::Query | ParameterPlace::Cookie => {}
+            }
+            if parameter.check(schemas, &values)? {
+                typed.extend(parameter.payload_place().map(|place| (place, parameter.name.clone().into_bytes())));
+            }
+        }
+        Ok(typed)
+    }
+
+    /// The variables of the path that are declared.
+    pub fn path_variables(&self) -> impl Iterator<Item = &str> {
+        let declared = self.declared.iter().filter(|parameter| parameter.place == ParameterPlace::Path);
+        declared.map(|parameter| parameter.name.as_str())
+    }
+
+    fn number(&self, place: ParameterPlace, name: &[u8]) -> Option<usize> {
+        self.declared.iter().position(|parameter| parameter.place == place && parameter.name.as_bytes() == name)
+    }
+}
+
+impl Parameter {
+    /// Checks the values of this parameter; gives whether they are of a type that leaves no room for an attack.
+    fn check(&self, schemas: &SchemaSet, values: &[Vec<u8>]) -> Result<bool, Refusal> {
+        let (place, name) = (self.place.as_str(), self.name.as_str());
+        if values.is_empty() {
+            let is_missing = self.required || self.place == ParameterPlace::Path;
+            return match is_missing {
+                true => Err(Refusal::new(Reason::InputParameterMissing, format!("{place} parameter {name:?}"))),
+                false => Ok(false),
+            };
+        }
+        // Of two values, gateway and service could each take another one.
+        if values.len() > 1
+            && self.form != Form::Repeated
+            && !(self.place == ParameterPlace::Header && self.form == Form::Commas)
+        {
+            return Err(Refusal::new(Reason::InputParameterRepeated, format!("{place} parameter {name:?}")));
+        }
+        let Some(schema) = self.schema else { return Ok(false) };
+        let refused = |why: &dyn std::fmt::Display| {
+            Refusal::new(Reason::InputParameterMismatch, format!("{place} parameter {name:?}: {why}"))
+        };
+        let texts: Result<Vec<&str>, _> = values.iter().map(|value| std::str::from_utf8(value)).collect();
+        let Ok(texts) = texts else { return Err(refused(&"no UTF-8")) };
+        let pieces: Vec<&str> = match self.form {
+            Form::Commas => texts.iter().flat_map(|text| text.split(',')).map(str::trim).collect(),
+            Form::One | Form::Repeated => texts,
+        };
+        let scalars = pieces.iter().map(|text| self.scalar(text));
+        let document = Document::of_values(scalars, self.form != Form::One);
+        let known = schemas.check(schema, &document).map_err(|mismatch| refused(&mismatch))?;
+        let is_typed = |node: u32| match document.node(node) {
+            Node::String(_) => known.binary_search(&node).is_ok(),
+            _ => true,
+        };
+        Ok(match self.form {
+            Form::One => is_typed(0),
+            Form::Repeated | Form::Commas => document.elements(0).all(is_typed),
+        })
+    }
+
+    /// What a text stands for: a number or a boolean where the schema takes one.
+    fn scalar<'t>(&self, text: &'t str) -> Scalar<'t> {
+        match text {
+            "true" | "false" if self.types.takes_booleans() => Scalar::Bool(text == "true"),
+            text => match Number::parse(text.as_bytes()).filter(|_| self.types.takes_numbers()) {
+                Some(number) => Scalar::Number(number),
+                None => Scalar::Text(text),
+            },
+        }
+    }
+
+    /// Where payload rules meet it. They judge a path as a whole.
+    fn payload_place(&self) -> Option<Place> {
+        match self.place {
+            ParameterPlace::Path => None,
+            ParameterPlace::Query => Some(Place::Query),
+            ParameterPlace::Header => Some(Place::Header),
+            ParameterPlace::Cookie => Some(Place::Cookie),
+        }
+    }
+}
+
+/// How many parameters a query or a form has.
+pub fn count(text: &[u8]) -> usize {
+    text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).count()
+}
+
+/// How many cookies a request has.
+pub fn count_cookies(head: &RequestHead) -> usize {
+    let lines = head.headers().get_all("cookie");
+    lines.map(|line| line.split(|byte| *byte == b';').filter(|pair| !pair.trim_ascii().is_empty()).count()).sum()
+}

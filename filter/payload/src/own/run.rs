@@ -1,0 +1,194 @@
+//! An operator's rules over one request, value by value.
+
+use std::rc::Rc;
+
+use crate::rules::Family;
+use crate::scanner::{Scanner, Scratch};
+use crate::settings::Settings;
+
+use super::operator::Tools;
+use super::target::Kind;
+use super::{Group, Label, OwnRules, transform};
+
+/// The work for one request: about a state of an expression on a byte each. Who makes it cost more is refused.
+pub const STEPS: u64 = 20_000_000;
+
+/// Buffers that are kept from one request to the next.
+#[derive(Default)]
+pub struct OwnScratch {
+    scratch: Box<Scratch>,
+    settings: Settings,
+    text: String,
+    value: Vec<u8>,
+    other: Vec<u8>,
+    lower: Vec<u8>,
+    awake: Vec<bool>,
+}
+
+/// What conditions have found so far.
+#[derive(Default)]
+pub struct State {
+    met: Vec<Option<Evidence>>,
+    /// Rules that had found something before the body was there.
+    earlier: Vec<bool>,
+    spent: u64,
+}
+
+/// What a condition was met by.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    pub kind: Kind,
+    pub name: Vec<u8>,
+    pub excerpt: Vec<u8>,
+}
+
+/// A rule of an operator whose conditions are met.
+pub struct Hit {
+    pub label: Rc<Label>,
+    pub weight: u16,
+    pub evidence: Evidence,
+    /// Whether the head alone had met them.
+    pub is_earlier: bool,
+}
+
+impl State {
+    /// Whether the work for this request is used up.
+    pub fn is_spent(&self) -> bool {
+        self.spent > STEPS
+    }
+
+    /// From now on, values are those of the body.
+    pub fn head_is_done(&mut self, rules: &OwnRules) {
+        self.met.resize_with(rules.conditions.len(), || None);
+        self.earlier =
+            rules.rules.iter().map(|rule| self.met.get(rule.conditions.clone()).is_some_and(all_met)).collect();
+    }
+
+    /// The rules whose conditions are all met.
+    pub fn hits<'a>(&'a self, settings: &'a Settings) -> impl Iterator<Item = Hit> + 'a {
+        settings.own.rules.iter().enumerate().filter_map(move |(number, rule)| {
+            let met = self.met.get(rule.conditions.clone()).filter(|met| all_met(met))?;
+            // The last condition is the one that the others lead to.
+            let evidence = met.iter().flatten().next_back()?.clone();
+            let weight = rule.weight.map_or(settings.threshold, u16::from);
+            let is_earlier = self.earlier.get(number).copied().unwrap_or(false);
+            Some(Hit { label: Rc::clone(&rule.label), weight, evidence, is_earlier })
+        })
+    }
+
+    /// Asks the rules about one value.
+    pub fn value(
+        &mut self,
+        scanner: &Scanner,
+        settings: &Settings,
+        buffers: &mut OwnScratch,
+        (kind, name): (Kind, &[u8]),
+        value: &[u8],
+    ) {
+        let rules = &*settings.own;
+        self.met.resize_with(rules.conditions.len(), || None);
+        for group in rules.groups.iter().filter(|group| group.kinds & kind.bit() != 0) {
+            if self.is_spent() {
+                return;
+            }
+            self.spent += 1 + group.members.len() as u64 / 4;
+            let asks = |state: &Self, number: &usize| {
+                let Some(ready) = rules.conditions.get(*number) else { return false };
+                state.met.get(*number).is_some_and(Option::is_none)
+                    && ready.condition.targets.iter().any(|target| target.takes(kind, name))
+                    && !ready.condition.except.iter().any(|target| target.takes(kind, name))
+                    && !rules
+                        .rules
+                        .get(ready.rule)
+                        .is_none_or(|rule| settings.excludes_own(&rule.label, rule_name(kind, name)))
+            };
+            let mut asked = group.members.iter().zip(&group.sleeps).filter(|(number, _)| asks(self, number)).peekable();
+            if asked.peek().is_none() {
+                continue;
+            }
+            let asked: Vec<(usize, bool)> = asked.map(|(&number, &sleeps)| (number, sleeps)).collect();
+            let OwnScratch { scratch, settings, text, value: changed, other, lower, awake } = &mut *buffers;
+            let value = match group.chain.is_empty() {
+                true => value,
+                false => {
+                    self.spent = self.spent.saturating_add((value.len() as u64 + 8) * group.chain.len() as u64);
+                    transform::apply(&group.chain, value, changed, other)
+                }
+            };
+            wake(group, value, rules.conditions.len(), lower, awake);
+            self.spent = self.spent.saturating_add(value.len() as u64);
+            let mut tools = Tools { scanner, scratch, settings, text: std::mem::take(text) };
+            for (number, sleeps) in asked {
+                let Some(ready) = rules.conditions.get(number) else { continue };
+                if sleeps && !awake.get(number).copied().unwrap_or(false) {
+                    continue;
+                }
+                self.spent = self.spent.saturating_add(ready.condition.operator.cost(value.len()));
+                if self.is_spent() {
+                    break;
+                }
+                let found = ready.condition.operator.holds(value, &mut tools);
+                let found = match ready.condition.negated {
+                    false => found,
+                    true if found.is_none() => Some(value.get(..64).unwrap_or(value).to_vec()),
+                    true => None,
+                };
+                if let (Some(excerpt), Some(met)) = (found, self.met.get_mut(number)) {
+                    let excerpt = if is_secret(kind, name) { Vec::new() } else { excerpt };
+                    *met = Some(Evidence { kind, name: name.to_vec(), excerpt });
+                }
+            }
+            *text = tools.text;
+        }
+    }
+}
+
+fn all_met(met: &[Option<Evidence>]) -> bool {
+    !met.is_empty() && met.iter().all(Option::is_some)
+}
+
+/// The name that exceptions go by: what has none of its own is no parameter.
+fn rule_name(kind: Kind, name: &[u8]) -> &[u8] {
+    match kind {
+        Kind::Method | Kind::Path | Kind::Uri | Kind::QueryString | Kind::RawBody => b"",
+        _ => name,
+    }
+}
+
+/// Values that no log shows, not even a few letters of them.
+fn is_secret(kind: Kind, name: &[u8]) -> bool {
+    const SECRET: &[&[u8]] = &[b"authorization", b"proxy-authorization", b"cookie", b"dpop", b"x-api-key"];
+    match kind {
+        Kind::Header => SECRET.iter().any(|known| name.eq_ignore_ascii_case(known)),
+        Kind::Cookie | Kind::Uri | Kind::QueryString | Kind::RawBody => true,
+        _ => false,
+    }
+}
+
+/// Marks the conditions of which a literal stands in the value.
+fn wake(group: &Group, value: &[u8], conditions: usize, lower: &mut Vec<u8>, awake: &mut Vec<bool>) {
+    awake.clear();
+    let Some(automaton) = &group.automaton else { return };
+    awake.resize(conditions, false);
+    lower.clear();
+    lower.extend(value.iter().map(u8::to_ascii_lowercase));
+    for hit in automaton.find_overlapping_iter(&*lower) {
+        for &number in group.awakes.get(hit.value() as usize).into_iter().flatten() {
+            if let Some(flag) = awake.get_mut(number) {
+                *flag = true;
+            }
+        }
+    }
+}
+
+impl Settings {
+    /// Whether an operator's rule is not asked about a parameter.
+    pub(crate) fn excludes_own(&self, label: &Label, name: &[u8]) -> bool {
+        self.excludes_family(label.family, name) || self.without_own.contains(&label.index)
+    }
+
+    /// Whether nothing of a family is looked for in a parameter.
+    fn excludes_family(&self, family: Family, name: &[u8]) -> bool {
+        self.without.contains(&family) || self.except.iter().any(|exception| exception.takes(family, name))
+    }
+}
