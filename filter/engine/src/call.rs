@@ -46,6 +46,11 @@ pub struct BanChange {
 }
 
 impl Call {
+    /// The verified subject that calls, where it has a name.
+    pub fn caller(&self) -> Option<&str> {
+        Some(self.caller.as_str()).filter(|caller| !caller.is_empty())
+    }
+
     /// The call of `caller` under `rule`.
     pub fn new(head: &RequestHead, rule: u16, serve: Serve, caller: String) -> Self {
         let request_id = plain_text(head.headers(), "x-request-id").map(str::to_owned);

@@ -37,6 +37,8 @@ pub enum CounterId {
     Provider(u16, &'static str),
     /// Something that happened to a limit beside its verdicts: `portcullis_limit_events` by limit and event.
     Limit(u16, &'static str),
+    /// Something that happened to a bound of a surge: `portcullis_surge` by bound and event.
+    Surge(u16, &'static str),
     /// Something that happened to a ban: `portcullis_bans` by ban and event.
     Ban(u16, &'static str),
     /// Something that happened to revocations: `portcullis_revocation` by event.
@@ -47,6 +49,8 @@ pub enum CounterId {
     AddressList(u16, &'static str),
     /// An attack that payload rules found: `portcullis_payload` by rule and signature. The rule is its index in the policy.
     Payload(u16, &'static str),
+    /// The same, found by a payload rule of the operator: its place among `payload_rules`.
+    OwnPayload(u16, u16),
     /// Something that happened to the verified-token cache: `portcullis_token_cache` by event.
     TokenCache(&'static str),
 }
@@ -102,10 +106,26 @@ pub const COUNTERS: &[CounterFamily] = &[
         events: &[
             ("overflow", "the limit's table is full of busy clients (`on_overflow`)"),
             ("error", "the limit could not be counted (`on_error`)"),
+            ("lease_lost", "a worker stood still until slots of its requests in flight had ended; they count again"),
+            ("asked", "the limit service was asked about it (`scope: global`)"),
+            ("service_refused", "the limit service said that it is used up; not only in enforce mode"),
+            ("service_failed", "the limit service said nothing about it (`limit_service.on_error`)"),
             ("warned", "a client has used the share of its quota that `warn_at` names"),
             ("refunded", "a charge was given back for the response's status (`refund_on`)"),
             ("cost_capped", "a response claimed more than `cost_from` believes"),
             ("cost_unreadable", "a response's cost is no number, or there are several; nothing more was charged"),
+        ],
+    },
+    CounterFamily {
+        name: "portcullis_surge",
+        labels: &["surge", "event"],
+        help: "what happened to a bound of requests in flight to a service",
+        events: &[
+            ("shed_critical", "a request of this priority found no place; not only in enforce mode"),
+            ("shed_default", "likewise"),
+            ("shed_sheddable", "likewise"),
+            ("lowered", "a worker has lowered its bound: too many answers took longer than `target`"),
+            ("raised", "a worker has raised its bound again"),
         ],
     },
     CounterFamily {
@@ -220,6 +240,7 @@ impl Counters {
 
 impl CounterId {
     /// The counter's name, with the labels of rules and providers looked up by their index.
+    #[allow(clippy::too_many_arguments, reason = "a look-up for each kind of label")]
     pub fn name<'a>(
         self,
         rule: impl FnOnce(u16) -> Option<&'a str>,
@@ -227,6 +248,8 @@ impl CounterId {
         limit: impl FnOnce(u16) -> Option<&'a str>,
         list: impl FnOnce(u16) -> Option<&'a str>,
         ban: impl FnOnce(u16) -> Option<&'a str>,
+        surge: impl FnOnce(u16) -> Option<&'a str>,
+        own: impl FnOnce(u16) -> Option<&'a str>,
     ) -> String {
         const UNKNOWN: &str = "none";
         match self {
@@ -241,6 +264,9 @@ impl CounterId {
             Self::Limit(index, event) => {
                 format!("portcullis_limit_events.limit.{}.event.{event}", limit(index).unwrap_or(UNKNOWN))
             }
+            Self::Surge(index, event) => {
+                format!("portcullis_surge.surge.{}.event.{event}", surge(index).unwrap_or(UNKNOWN))
+            }
             Self::Ban(index, event) => {
                 format!("portcullis_bans.ban.{}.event.{event}", ban(index).unwrap_or(UNKNOWN))
             }
@@ -252,6 +278,11 @@ impl CounterId {
             Self::Payload(index, signature) => {
                 format!("portcullis_payload.rule.{}.signature.{signature}", rule(index).unwrap_or(UNKNOWN))
             }
+            Self::OwnPayload(index, signature) => format!(
+                "portcullis_payload.rule.{}.signature.{}",
+                rule(index).unwrap_or(UNKNOWN),
+                own(signature).unwrap_or(UNKNOWN)
+            ),
             Self::TokenCache(event) => format!("portcullis_token_cache.event.{event}"),
         }
     }
@@ -265,7 +296,15 @@ mod tests {
     fn names_carry_their_labels() {
         let counter = CounterId::Decision(3, Reason::TokenExpired, Verdict::Denied);
         assert_eq!(
-            counter.name(|index| (index == 3).then_some("orders"), |_| None, |_| None, |_| None, |_| None),
+            counter.name(
+                |index| (index == 3).then_some("orders"),
+                |_| None,
+                |_| None,
+                |_| None,
+                |_| None,
+                |_| None,
+                |_| None
+            ),
             "portcullis_decisions.rule.orders.reason.token_expired.verdict.denied"
         );
     }
@@ -276,6 +315,7 @@ mod tests {
             CounterId::Decision(0, Reason::Ok, Verdict::Allowed),
             CounterId::Provider(0, "fetched"),
             CounterId::Limit(0, "overflow"),
+            CounterId::Surge(0, "lowered"),
             CounterId::Ban(0, "begun"),
             CounterId::TokenCache("hit"),
             CounterId::Revocation("pushed"),
@@ -285,7 +325,7 @@ mod tests {
         ];
         assert_eq!(counters.len(), COUNTERS.len());
         for (counter, family) in counters.into_iter().zip(COUNTERS) {
-            let name = counter.name(|_| None, |_| None, |_| None, |_| None, |_| None);
+            let name = counter.name(|_| None, |_| None, |_| None, |_| None, |_| None, |_| None, |_| None);
             let parts: Vec<&str> = name.split('.').collect();
             assert_eq!(parts[0], family.name);
             let labels: Vec<&str> = parts[1..].iter().step_by(2).copied().collect();

@@ -14,6 +14,7 @@ use crate::callout::{Callout, CalloutIds};
 use crate::config::Problems;
 use crate::config::schema::{Mode, Serve};
 use crate::counters::{CounterId, Counters, Verdict};
+use crate::global_limits::{self, Questions};
 use crate::http::{Headers, Method, RequestHead};
 use crate::internal_token::Minter;
 use crate::introspection::{self, Introspection};
@@ -21,6 +22,7 @@ use crate::jwt::KeySet;
 use crate::key_sets::{self, Event, EventKind, Fetch, FetchId, FetchOutcome, KeySets, RequestId, Resume, WaitLimits};
 use crate::limiter::{Limiter, Settlement, Warning};
 use crate::limits;
+use crate::outcome::Outcome;
 use crate::payload::Inspector;
 use crate::policy::{Environment, Policy};
 use crate::ports::{Ports, SharedStore};
@@ -29,9 +31,10 @@ use crate::responses::Dress;
 use crate::revocation::{self, Revocations, Seeds};
 use crate::routes::JudgedRoute;
 use crate::shared_list::Words;
+use crate::surge::{GaugeId, Surges};
 use crate::time::UnixNanos;
 use crate::token_cache::TokenCache;
-use crate::walk::{Body, Progress, Stop, Suspended, Walk};
+use crate::walk::{Asking, Body, Progress, Stop, Suspended, Walk};
 
 /// Fresh randomness: hash seeds, the worker's id, the spread of retries. No verdict depends on it.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +78,8 @@ pub struct Passage {
     pub judged: Option<JudgedRoute>,
     /// Charges of limits that the response may change: for [`Engine::settle`] once it is there.
     pub settlement: Option<Settlement>,
+    /// Whether [`Engine::on_sent`] and [`Engine::on_answered`] want to know of this request.
+    pub is_timed: bool,
     /// Further changes, which depend on what the response's head is: [`Dress::changes`].
     pub dress: Option<Dress>,
 }
@@ -104,10 +109,12 @@ pub struct Actions {
 /// How a [`Callout`] ended, as the shell saw it.
 #[derive(Debug)]
 pub enum FetchResult {
-    /// An answer came: its header map in the ABI's serialised form, and its body up to one byte more than allowed.
+    /// An answer came: its header map in the ABI's serialised form, its trailers, and its body up to one byte more than allowed.
     Answer {
         /// The header map.
         headers: Vec<u8>,
+        /// The trailers in the same form; empty where there are none.
+        trailers: Vec<u8>,
         /// The body.
         body: Vec<u8>,
     },
@@ -122,6 +129,9 @@ pub struct Engine {
     pub(crate) key_sets: KeySets<KeySet>,
     pub(crate) tokens: TokenCache,
     pub(crate) limiter: Limiter,
+    /// What the limit service is asked, where there is one.
+    pub(crate) questions: Option<Questions>,
+    pub(crate) surges: Surges,
     pub(crate) bans: Bans,
     pub(crate) counters: Counters,
     pub(crate) log: Vec<String>,
@@ -139,20 +149,26 @@ pub struct Engine {
     suspended: HashMap<RequestId, (Held, Box<Suspended>)>,
     /// Questions about opaque tokens, to be sent with the next tick: callouts belong to the root context.
     outbox: Vec<Callout>,
+    /// What became of the request at hand.
+    outcome: Option<Outcome>,
     seed: Seed,
 }
 
 /// The tag of introspection's callout ids; zero is that of the key sets.
 const INTROSPECTION_IDS: u8 = 1;
+/// ... of questions about global limits.
+const LIMIT_SERVICE_IDS: u8 = 4;
 
 /// How many proofs can be remembered at the same time.
 const REPLAY_CAPACITY: NonZeroU32 = NonZeroU32::new(65_536).unwrap();
 
-/// A request that waits for keys.
+/// A request that waits: for keys, for an answer, for its body.
 #[derive(Debug)]
 struct Held {
     head: RequestHead,
     progress: Progress,
+    /// Where its walk goes on; without it, the walk begins anew.
+    asking: Option<Box<Asking>>,
 }
 
 impl Engine {
@@ -191,6 +207,10 @@ impl Engine {
                 Some(minter.map_err(|_| problem("internal_tokens", &"the settings do not fit"))?)
             }
         };
+        let questions = policy
+            .limit_service
+            .clone()
+            .map(|service| Questions::new(service, CalloutIds::new(LIMIT_SERVICE_IDS, seed.word(1)), seed.word(0)));
         let inspector = match policy.rules.iter().any(|rule| rule.payload.is_some()) {
             true => Some(Inspector::new().ok_or_else(|| problem("defaults.payload", &"the rules cannot be read"))?),
             false => None,
@@ -206,10 +226,13 @@ impl Engine {
             suspended: HashMap::new(),
             inspector,
             outbox: Vec::new(),
+            outcome: None,
             seed,
             key_sets,
             tokens: TokenCache::new(policy.token_cache_bytes, (seed.word(2), seed.word(3))),
             limiter: Limiter::default(),
+            questions,
+            surges: Surges::new(policy.surges.iter().map(|surge| surge.settings)),
             bans: Bans::default(),
             counters: Counters::default(),
             log: Vec::new(),
@@ -234,6 +257,7 @@ impl Engine {
     pub fn on_start(&mut self, store: &dyn SharedStore, now: UnixNanos) -> Duration {
         self.counters.add(CounterId::Configuration("accepted"));
         self.limiter = Limiter::new(&self.policy.limits, self.policy.limit_headers, store, self.seed.half());
+        self.renew_slots(store, now);
         self.bans = Bans::new(&self.policy.bans, store, self.seed.half());
         self.open_proofs(store, now);
         let lists = self.revocations.on_start(now, store);
@@ -241,7 +265,7 @@ impl Engine {
         let feeds = self.addresses.on_start(now, store);
         let feeds = self.take_up_lists(feeds);
         let actions = self.key_sets.on_start(now, store);
-        self.take_up(actions, now).next_tick.min(lists.next_tick).min(feeds.next_tick)
+        self.take_up(actions, now).next_tick.min(lists.next_tick).min(feeds.next_tick).min(self.lease_tick())
     }
 
     /// A request begins; `headers` is its header map in the ABI's serialised form.
@@ -252,7 +276,7 @@ impl Engine {
         };
         let request_id = plain_text(&headers, "x-request-id").map(str::to_owned);
         match RequestHead::parse(headers) {
-            Ok(head) => self.judge(id, head, Progress::default(), ports, now),
+            Ok(head) => self.judge(id, Held { head, progress: Progress::default(), asking: None }, ports, now),
             Err(error) => {
                 let denial = Denial::new(error.reason(), error.to_string());
                 self.refuse_unreadable(denial, request_id.as_deref(), ports, now)
@@ -263,7 +287,7 @@ impl Engine {
     /// Judges a held request again; its stream is the effective one. `None`: it is not held (any more).
     pub fn resume(&mut self, id: RequestId, ports: Ports<'_>, now: UnixNanos) -> Option<Step> {
         let held = self.held.remove(&id)?;
-        Some(self.judge(id, held.head, held.progress, ports, now))
+        Some(self.judge(id, held, ports, now))
     }
 
     /// The body of a request is there for which [`Step::NeedBody`] asked.
@@ -271,11 +295,13 @@ impl Engine {
         if let Some((mut held, suspended)) = self.suspended.remove(&id) {
             let policy = Rc::clone(&self.policy);
             let walk = Walk::go_on(self, &policy, &held.head, &mut held.progress, ports, now, *suspended);
-            return match walk.run_on_body(body) {
+            let step = match walk.run_on_body(body) {
                 Ok(passage) => Step::Continue(passage),
                 Err(Stop::Denied(answer)) => Step::Deny(answer),
                 Err(_) => Step::Deny(self.internal_answer()),
             };
+            self.free_place(id, &step);
+            return step;
         }
         let whole = match body {
             Body::Whole(bytes) => Some(bytes),
@@ -300,7 +326,7 @@ impl Engine {
         let monitored = policy.mode == Mode::Monitor || rule.is_some_and(|rule| rule.mode == Mode::Monitor);
         let verdict = if monitored { Verdict::Monitored } else { Verdict::Denied };
         let request_id = judged.request_id.as_deref();
-        self.counters.add(CounterId::Decision(judged.rule, denial.reason, verdict));
+        self.decide(judged.rule, denial.reason, verdict, None);
         let event = audit::Event {
             now,
             denial: &denial,
@@ -341,6 +367,26 @@ impl Engine {
         self.warn(&settled.warnings, settlement.caller.as_deref(), settlement.request_id.as_deref(), now);
     }
 
+    /// The whole of a request has gone on to its service ([`Passage::is_timed`]).
+    pub fn on_sent(&mut self, id: RequestId, now: UnixNanos) {
+        self.surges.on_sent(id, now);
+    }
+
+    /// The head of the response is there ([`Passage::is_timed`]); `headers` is its header map in the ABI's serialised form.
+    pub fn on_answered(&mut self, id: RequestId, headers: Vec<u8>, now: UnixNanos) {
+        let headers = Headers::from_pairs_buffer(headers).ok();
+        let status = headers.as_ref().and_then(|headers| plain_text(headers, ":status"));
+        let failed = status.is_some_and(|status| status.starts_with('5'));
+        self.surges.on_answered(id, failed, now);
+        self.count_surges();
+    }
+
+    fn count_surges(&mut self) {
+        for (surge, event) in self.surges.take_events() {
+            self.counters.add(CounterId::Surge(surge, event));
+        }
+    }
+
     /// Counts and logs quotas whose `warn_at` was reached.
     pub(crate) fn warn(
         &mut self,
@@ -356,13 +402,26 @@ impl Engine {
         }
     }
 
-    /// The stream of a request has ended.
-    pub fn forget(&mut self, id: RequestId) {
+    /// Whether [`end`](Self::end) has to be called for every request, and not only for one that was not decided.
+    pub fn tracks_requests(&self) -> bool {
+        self.limiter.counts_in_flight() || !self.policy.surges.is_empty()
+    }
+
+    /// The stream of a request has ended, however that was.
+    pub fn end(&mut self, id: RequestId, store: &dyn SharedStore, now: UnixNanos) {
+        self.surges.on_end(id, now);
+        self.count_surges();
+        for (limit, event) in self.limiter.end(id, store) {
+            self.counters.add(CounterId::Limit(limit, event));
+        }
         self.calls.remove(&id);
         self.suspended.remove(&id);
         if self.held.remove(&id).is_some() {
             self.key_sets.forget(id);
             self.introspection.forget(id);
+            if let Some(questions) = &mut self.questions {
+                questions.forget(id);
+            }
         }
     }
 
@@ -373,7 +432,20 @@ impl Engine {
             return AT_ONCE;
         }
         let lists = self.revocations.next_tick(now).min(self.addresses.next_tick(now));
-        self.key_sets.next_tick(now).min(self.introspection.next_tick()).min(lists)
+        let asked = self.questions.as_ref().and_then(Questions::next_tick).unwrap_or(Duration::MAX);
+        let own = self.key_sets.next_tick(now).min(self.introspection.next_tick()).min(lists);
+        own.min(asked).min(self.lease_tick())
+    }
+
+    /// When slots of requests in flight are looked after next.
+    fn lease_tick(&self) -> Duration {
+        if self.limiter.counts_in_flight() { limits::lease::TICK } else { Duration::MAX }
+    }
+
+    fn renew_slots(&mut self, store: &dyn SharedStore, now: UnixNanos) {
+        for (limit, event) in self.limiter.renew(store, now) {
+            self.counters.add(CounterId::Limit(limit, event));
+        }
     }
 
     /// The worker's timer fired.
@@ -402,6 +474,7 @@ impl Engine {
         if self.policy.wants_nonces() {
             self.open_nonces(ports.store, now);
         }
+        self.renew_slots(ports.store, now);
         let lists = self.revocations.on_tick(now, ports.store);
         self.log_revocations();
         let feeds = self.addresses.on_tick(now, ports.store);
@@ -410,19 +483,34 @@ impl Engine {
         let keys = self.key_sets.on_tick(now, ports.store);
         let mut actions = self.take_up(keys, now);
         self.take_up_answers(asked, &mut actions);
+        if let Some(questions) = &mut self.questions {
+            let ended = questions.on_tick(now);
+            actions.next_tick = actions.next_tick.min(questions.next_tick().unwrap_or(Duration::MAX));
+            self.take_up_limit_service(ended, &mut actions);
+        }
         actions.callouts.extend(lists.fetches.into_iter().map(get));
         actions.callouts.extend(feeds.callouts);
         actions.callouts.append(&mut self.outbox);
-        actions.next_tick = actions.next_tick.min(lists.next_tick).min(feeds.next_tick);
+        actions.next_tick = actions.next_tick.min(lists.next_tick).min(feeds.next_tick).min(self.lease_tick());
         actions
     }
 
     /// A callout ended.
     pub fn on_fetch_result(&mut self, id: FetchId, result: FetchResult, ports: Ports<'_>, now: UnixNanos) -> Actions {
-        let (headers, body) = match result {
-            FetchResult::NoAnswer => (None, Vec::new()),
-            FetchResult::Answer { headers, body } => (Headers::from_pairs_buffer(headers).ok(), body),
+        let (headers, trailers, body) = match result {
+            FetchResult::NoAnswer => (None, Vec::new(), Vec::new()),
+            FetchResult::Answer { headers, trailers, body } => {
+                (Headers::from_pairs_buffer(headers).ok(), trailers, body)
+            }
         };
+        if let Some(questions) = self.questions.as_mut().filter(|questions| questions.owns(id)) {
+            let trailers = Headers::from_pairs_buffer(trailers).ok();
+            let answer = headers.as_ref().map(|headers| (headers, trailers.as_ref(), body.as_slice()));
+            let ended = questions.on_response(id, answer, now);
+            let mut actions = Actions { next_tick: self.next_tick(now), ..Actions::default() };
+            self.take_up_limit_service(ended, &mut actions);
+            return actions;
+        }
         let answer = |max_bytes: usize| outcome(headers.as_ref(), &body, max_bytes);
         if self.introspection.owns(id) {
             let asked = self.introspection.on_response(id, answer(introspection::MAX_RESPONSE_BYTES), now);
@@ -451,6 +539,26 @@ impl Engine {
         std::mem::take(&mut self.log)
     }
 
+    /// What became of the request that the last call was about, where the proxy's access log wants to know. It belongs to that
+    /// request: take it before the next call.
+    pub fn take_outcome(&mut self) -> Option<Outcome> {
+        self.outcome.take()
+    }
+
+    /// Counts a decision, and keeps it for the access log.
+    pub(crate) fn decide(&mut self, rule: u16, reason: Reason, verdict: Verdict, principal: Option<&str>) {
+        self.counters.add(CounterId::Decision(rule, reason, verdict));
+        self.tell(rule, reason, verdict, principal);
+    }
+
+    /// Keeps a decision for the access log.
+    pub(crate) fn tell(&mut self, rule: u16, reason: Reason, verdict: Verdict, principal: Option<&str>) {
+        if self.policy.tells_access_log {
+            let rule = self.policy.rule_label(rule).unwrap_or("none");
+            self.outcome = Some(Outcome::new(rule, verdict, reason, principal));
+        }
+    }
+
     /// Moves the counts since the last call into `out`, replacing what is there.
     pub fn take_counts(&mut self, out: &mut Vec<(CounterId, u64)>) {
         self.counters.take_into(out);
@@ -465,21 +573,60 @@ impl Engine {
             |index| policy.limit_label(index),
             |index| policy.address_list_label(index),
             |index| policy.ban_label(index),
+            |index| policy.surge_label(index),
+            |index| policy.own_rules.names().nth(usize::from(index)),
         )
     }
 
-    fn judge(
-        &mut self,
-        id: RequestId,
-        head: RequestHead,
-        mut progress: Progress,
-        ports: Ports<'_>,
-        now: UnixNanos,
-    ) -> Step {
+    /// Moves how the gauges have changed since the last call into `out`, replacing what is there.
+    pub fn take_gauges(&mut self, out: &mut Vec<(GaugeId, i64)>) {
+        out.clear();
+        self.surges.take_gauges(out);
+    }
+
+    /// The name of a gauge.
+    pub fn gauge_name(&self, gauge: GaugeId) -> String {
+        gauge.name(|index| self.policy.surge_label(index))
+    }
+
+    /// The last request of this configuration has ended: its gauges go back to nothing.
+    pub fn retire(&mut self) {
+        self.surges.retire();
+    }
+
+    fn judge(&mut self, id: RequestId, held: Held, ports: Ports<'_>, now: UnixNanos) -> Step {
+        let step = self.walk(id, held, ports, now);
+        self.free_place(id, &step);
+        self.count_surges();
+        step
+    }
+
+    /// A request that does not reach its service needs no place there.
+    fn free_place(&mut self, id: RequestId, step: &Step) {
+        if matches!(step, Step::Deny(_) | Step::Answer(_)) {
+            self.surges.withdraw(id);
+        }
+    }
+
+    fn walk(&mut self, id: RequestId, held: Held, ports: Ports<'_>, now: UnixNanos) -> Step {
         let policy = Rc::clone(&self.policy);
+        let Held { head, mut progress, mut asking } = held;
         // The second round is for a request that would have to wait and may not: it does not wait again.
         for _ in 0..2 {
-            let stop = match Walk::new(self, &policy, &head, &mut progress, ports, now).run() {
+            let walked = match asking.take() {
+                None => Walk::new(self, &policy, &head, &mut progress, ports, now).run(),
+                Some(asking) => {
+                    let Asking { groups, charged, suspended } = *asking;
+                    let answers = self.questions.as_mut().map(|questions| questions.take(id)).unwrap_or_default();
+                    let walk = Walk::go_on(self, &policy, &head, &mut progress, ports, now, suspended);
+                    walk.run_on_answers(charged, &groups, answers)
+                }
+            };
+            self.limiter.keep(id, std::mem::take(&mut progress.slots));
+            if let Some(surge) = progress.place.take() {
+                self.surges.keep(id, surge);
+            }
+            let stop = match walked {
                 Ok(passage) => return Step::Continue(passage),
                 Err(stop) => stop,
             };
@@ -490,8 +637,14 @@ impl Engine {
                     return self.begin_call(id, Call::new(&head, rule, serve, caller), ports, now);
                 }
                 Stop::NeedBody(suspended, max_bytes) => {
-                    self.suspended.insert(id, (Held { head, progress }, suspended));
+                    self.suspended.insert(id, (Held { head, progress, asking: None }, suspended));
                     return Step::NeedBody(max_bytes);
+                }
+                Stop::AskLimits(asking) => {
+                    let callouts = self.questions.as_mut().map(|questions| questions.ask(id, &asking.groups, now));
+                    self.outbox.extend(callouts.into_iter().flatten());
+                    self.held.insert(id, Held { head, progress, asking: Some(asking) });
+                    return Step::Hold;
                 }
                 Stop::Wait { provider, wait_for } => {
                     (Reason::KeysWaitersFull, self.key_sets.wait(&provider, id, wait_for, now))
@@ -503,7 +656,7 @@ impl Engine {
             };
             match waiting {
                 Ok(()) => {
-                    self.held.insert(id, Held { head, progress });
+                    self.held.insert(id, Held { head, progress, asking: None });
                     return Step::Hold;
                 }
                 Err(full) => progress.gave_up = Some((reason, full.retry_after)),
@@ -535,7 +688,7 @@ impl Engine {
         self.log_revocations();
         match answered {
             Ok((mut answer, event)) => {
-                self.counters.add(CounterId::Decision(call.rule, Reason::Ok, Verdict::Allowed));
+                self.decide(call.rule, Reason::Ok, Verdict::Allowed, call.caller());
                 self.log.extend(event);
                 if let Some(dress) = self.dress_of_call(call) {
                     dress.put_on(&mut answer.headers);
@@ -553,7 +706,7 @@ impl Engine {
     }
 
     fn refuse_call(&mut self, call: &Call, denial: &Denial, now: UnixNanos) -> Answer {
-        self.counters.add(CounterId::Decision(call.rule, denial.reason, Verdict::Denied));
+        self.decide(call.rule, denial.reason, Verdict::Denied, call.caller());
         self.log.push(call.refusal_line(denial, self.policy.rule_label(call.rule), now));
         let mut answer = Answer::new(denial, &self.policy.realm, &self.policy.type_base, call.request_id.as_deref());
         if let Some(dress) = self.dress_of_call(call) {
@@ -643,6 +796,12 @@ impl Engine {
         actions.next_tick = actions.next_tick.min(asked.next_tick);
     }
 
+    /// Takes up what happened to questions about global limits.
+    fn take_up_limit_service(&mut self, ended: global_limits::Actions, actions: &mut Actions) {
+        self.log.extend(ended.events.iter().map(|event| format!("portcullis: limit service: {event}")));
+        actions.resume.extend(ended.resume);
+    }
+
     fn internal_answer(&self) -> Answer {
         let denial = Denial::new(Reason::Internal, "a request that gave up waiting waited again");
         Answer::new(&denial, &self.policy.realm, &self.policy.type_base, None)
@@ -657,7 +816,7 @@ impl Engine {
         ports: Ports<'_>,
         now: UnixNanos,
     ) -> Step {
-        self.counters.add(CounterId::Decision(u16::MAX, denial.reason, Verdict::Denied));
+        self.decide(u16::MAX, denial.reason, Verdict::Denied, None);
         let event = audit::Event {
             now,
             denial: &denial,

@@ -4,6 +4,7 @@ mod key;
 mod legacy;
 mod report;
 mod settle;
+mod slots;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use crate::answer::{Denial, Reason};
 use crate::config::schema::{LimitHeaders, Mode, OnError};
 use crate::engine::HeaderChange;
+use crate::global_limits::{Asked, Group};
 use crate::limits::{
     Admitted, Algorithm, Charge, Demand, Denied, Descriptor, Reason as LimitReason, Seed, Table, headers, take_all,
 };
@@ -22,6 +24,7 @@ pub use key::Subject;
 pub use legacy::Legacy;
 pub use report::{Question, QuestionError};
 pub use settle::Settlement;
+pub use slots::Slots;
 
 /// What became of a charge.
 #[derive(Debug, Default)]
@@ -36,8 +39,12 @@ pub struct Outcome {
     pub events: Vec<(u16, &'static str)>,
     /// What was charged, by limit, where the response may settle it.
     pub charges: Vec<(u16, Charge)>,
+    /// Slots of requests in flight that were taken, by limit: for [`Limiter::keep`].
+    pub slots: Vec<(u16, Charge)>,
     /// Quotas whose `warn_at` was reached.
     pub warnings: Vec<Warning>,
+    /// Admitted here, and to be asked about: the limits in monitor mode each by itself.
+    pub to_ask: Vec<Group>,
 }
 
 /// A client has used so much of a quota that the operator wants to know it.
@@ -55,6 +62,7 @@ pub struct Limiter {
     tables: Vec<Option<Opened>>,
     /// `None`: not yet opened.
     headers: Option<LimitHeaders>,
+    slots: Slots,
 }
 
 #[derive(Debug)]
@@ -69,7 +77,7 @@ struct Opened {
 #[derive(Debug)]
 struct Rated {
     algorithm: Algorithm,
-    /// The limit's part of `RateLimit-Policy` for them.
+    /// The limit's part of `RateLimit-Policy` for them; empty for requests in flight.
     policy: String,
 }
 
@@ -86,7 +94,7 @@ impl Limiter {
             let own = rated.next()??;
             Some(Opened { table, own, tiers: rated.collect::<Option<_>>()? })
         };
-        Self { tables: limits.iter().map(open).collect(), headers: Some(headers) }
+        Self { tables: limits.iter().map(open).collect(), headers: Some(headers), slots: Slots::default() }
     }
 
     fn opened(&self, index: usize) -> Option<&Opened> {
@@ -116,7 +124,12 @@ impl Limiter {
             };
             let tier = limit.tiers.as_ref().and_then(|tiers| subject.tier(tiers));
             let rated = opened.rated(tier);
-            let charging = Charging { index: *index, limit, opened, rated, descriptor: key::describe(limit, subject) };
+            let Some(algorithm) = self.at_present(rated) else {
+                outcome.fail(*index, limit, "its lease clock cannot be read");
+                continue;
+            };
+            let descriptor = key::describe(limit, subject);
+            let charging = Charging { index: *index, limit, opened, rated, algorithm, descriptor };
             match limit.mode {
                 Mode::Enforce => enforced.push(charging),
                 Mode::Monitor => outcome.charge(&[charging], cost, told, store, now),
@@ -124,6 +137,14 @@ impl Limiter {
         }
         outcome.charge(&enforced, cost, told, store, now);
         outcome
+    }
+
+    /// How `rated` counts now; `None` where it counts requests in flight, and the lease clock cannot be read.
+    fn at_present(&self, rated: &Rated) -> Option<Algorithm> {
+        match rated.algorithm {
+            Algorithm::InFlight(_) => Some(rated.algorithm.in_period(self.slots.period()?)),
+            algorithm => Some(algorithm),
+        }
     }
 }
 
@@ -146,7 +167,9 @@ impl Opened {
 impl Rated {
     fn new(name: &str, algorithm: Algorithm) -> Option<Self> {
         let mut policy = String::new();
-        headers::push_policy(&mut policy, name, &algorithm).ok()?;
+        if !algorithm.is_in_flight() {
+            headers::push_policy(&mut policy, name, &algorithm).ok()?;
+        }
         Some(Self { algorithm, policy })
     }
 }
@@ -156,7 +179,15 @@ struct Charging<'a> {
     limit: &'a Limit,
     opened: &'a Opened,
     rated: &'a Rated,
+    algorithm: Algorithm,
     descriptor: Descriptor,
+}
+
+impl Charging<'_> {
+    /// What it is charged: a request is one in flight, whatever else it costs.
+    fn cost(&self, cost: Cost) -> u64 {
+        if self.algorithm.is_in_flight() { 1 } else { cost.amount }
+    }
 }
 
 impl Outcome {
@@ -176,8 +207,8 @@ impl Outcome {
             .map(|one| Demand {
                 table: &one.opened.table,
                 descriptor: one.descriptor.as_bytes(),
-                algorithm: one.rated.algorithm,
-                cost: cost.amount,
+                algorithm: one.algorithm,
+                cost: one.cost(cost),
             })
             .collect();
         let mut admitted = Vec::with_capacity(demands.len());
@@ -192,11 +223,17 @@ impl Outcome {
     }
 
     fn admit(&mut self, charging: &[Charging<'_>], cost: Cost, told: LimitHeaders, admitted: &[Admitted]) {
+        self.ask_about(charging, cost, admitted);
         let mut policies = String::new();
         let mut standings = String::new();
         for (one, admitted) in charging.iter().zip(admitted) {
             if admitted.overflowed {
                 self.count(one.index, "overflow");
+            }
+            if one.algorithm.is_in_flight() {
+                // No header tells about slots: what is free changes with every request that ends, this one's included.
+                self.slots.extend(admitted.charge.map(|charge| (number(one.index), charge)));
+                continue;
             }
             if cost.is_settled {
                 self.charges.extend(admitted.charge.map(|charge| (number(one.index), charge)));
@@ -209,7 +246,8 @@ impl Outcome {
                     self.warnings.push(Warning { limit: number(one.index), share });
                 }
             }
-            if one.limit.mode == Mode::Monitor {
+            // How a global limit stands, its service says.
+            if one.limit.mode == Mode::Monitor || one.limit.is_global {
                 continue;
             }
             if told.are_legacy() {
@@ -232,12 +270,36 @@ impl Outcome {
         }
     }
 
+    fn ask_about(&mut self, charging: &[Charging<'_>], cost: Cost, admitted: &[Admitted]) {
+        if !charging.iter().any(|one| one.limit.is_global) {
+            return;
+        }
+        let mut group = Group { cost: cost.amount, ..Group::default() };
+        for (one, admitted) in charging.iter().zip(admitted) {
+            if one.limit.is_global {
+                group.limits.push(Asked {
+                    limit: number(one.index),
+                    descriptor: one.descriptor.clone(),
+                    algorithm: one.rated.algorithm,
+                    standing: admitted.standing,
+                });
+            } else if !one.algorithm.is_in_flight() {
+                // Slots of requests in flight are given back when the stream ends, as always.
+                group.others.extend(admitted.charge.map(|charge| (number(one.index), charge)));
+            }
+        }
+        self.to_ask.push(group);
+    }
+
     fn deny(&mut self, one: &Charging<'_>, told: LimitHeaders, denied: &Denied) {
         if denied.overflowed {
             self.count(one.index, "overflow");
         }
         let name = &one.limit.name;
+        let in_flight = one.algorithm.is_in_flight();
         let (reason, wait) = match denied.reason {
+            LimitReason::Limit(_) if in_flight => (Reason::ConcurrencyExceeded, None),
+            LimitReason::TableFull { .. } if in_flight => (Reason::LimitOverflow, None),
             LimitReason::Limit(refused) => (Reason::LimitExceeded, refused.retry_after),
             LimitReason::TableFull { retry_after } => (Reason::LimitOverflow, Some(retry_after)),
             LimitReason::Contended | LimitReason::StoreUnavailable | LimitReason::Corrupt => {
@@ -245,6 +307,9 @@ impl Outcome {
             }
         };
         let mut denial = Denial::new(reason, format!("limit {name:?}"));
+        if in_flight {
+            denial = denial.retry_after(slots::retry_after());
+        }
         if let Some(wait) = wait {
             denial = denial.retry_after(headers::retry_after(wait));
             let mut standing = String::new();

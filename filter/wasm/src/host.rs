@@ -23,6 +23,8 @@ pub enum Map {
     Response = 2,
     /// The headers of a callout's answer.
     CalloutResponse = 6,
+    /// The trailers of a callout's answer.
+    CalloutTrailers = 7,
 }
 
 /// The proxy's buffers (`proxy_buffer_type_t`).
@@ -84,6 +86,7 @@ mod raw {
             grpc_status: i32,
         ) -> u32;
         pub fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+        pub fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
         pub fn proxy_get_shared_data(
             key: *const u8,
             key_size: usize,
@@ -257,17 +260,35 @@ pub fn property(path: &str) -> Option<Vec<u8>> {
     returning_bytes(|data, size| unsafe { raw::proxy_get_property(path.as_ptr(), path.len(), data, size) })
 }
 
+/// Keeps `value` under `name` with the current request, for the access log and for filters that come later.
+///
+/// In Envoy it is the filter state `wasm.<name>`. A host that keeps nothing has nothing to show: not our failure.
+pub fn set_property(name: &str, value: &[u8]) {
+    // SAFETY: pointers and lengths of live slices.
+    unsafe { raw::proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+}
+
 /// Defines a counter; `None` if the host has no metrics.
 pub fn define_counter(name: &str) -> Option<u32> {
     const COUNTER: u32 = 0;
+    define_metric(COUNTER, name)
+}
+
+/// Defines a gauge, and gives its id.
+pub fn define_gauge(name: &str) -> Option<u32> {
+    const GAUGE: u32 = 1;
+    define_metric(GAUGE, name)
+}
+
+fn define_metric(kind: u32, name: &str) -> Option<u32> {
     let mut id = 0;
     // SAFETY: pointer and length of a live string; `id` outlives the call.
-    let status = unsafe { raw::proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &mut id) };
+    let status = unsafe { raw::proxy_define_metric(kind, name.as_ptr(), name.len(), &mut id) };
     (status == OK).then_some(id)
 }
 
-/// Adds to a counter.
-pub fn increment_counter(id: u32, offset: i64) {
+/// Adds to a counter, or to a gauge, from which it can also take away.
+pub fn increment_metric(id: u32, offset: i64) {
     // SAFETY: no pointers.
     unsafe { raw::proxy_increment_metric(id, offset) };
 }

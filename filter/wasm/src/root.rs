@@ -28,6 +28,10 @@ pub struct Shell {
     verdicts: RefCell<HashMap<RequestId, Verdict>>,
     /// How much of their bodies is there, of requests that are held.
     bodies: RefCell<HashMap<RequestId, SeenBody>>,
+    /// Whether the engine wants to know when requests end that have passed.
+    pub tracks_requests: bool,
+    /// Requests that ended while the engine was busy.
+    ended: RefCell<Vec<RequestId>>,
 }
 
 /// What of a request's body the proxy holds back.
@@ -50,12 +54,37 @@ impl Shell {
         self.bodies.borrow_mut().insert(id, body);
     }
 
-    /// A held request ended before its verdict, or without asking for it.
-    pub fn forget(&self, id: RequestId) {
+    /// A request's stream ended, before its verdict or after.
+    pub fn end(&self, id: RequestId) {
         self.verdicts.borrow_mut().remove(&id);
         self.bodies.borrow_mut().remove(&id);
-        if let Ok(mut engine) = self.engine.try_borrow_mut() {
-            engine.forget(id);
+        match self.engine.try_borrow_mut() {
+            Ok(mut engine) => {
+                engine.end(id, &self.host, host::now());
+                self.flush(&mut engine);
+            }
+            // In the middle of another event: with the next tick.
+            Err(_) => self.ended.borrow_mut().push(id),
+        }
+    }
+
+    /// The whole of a request has gone on to its service.
+    pub fn on_sent(&self, id: RequestId) {
+        self.engine.borrow_mut().on_sent(id, host::now());
+    }
+
+    /// The head of the response to a request is there.
+    pub fn on_answered(&self, id: RequestId) {
+        let headers = host::header_map(host::Map::Response).unwrap_or_default();
+        let mut engine = self.engine.borrow_mut();
+        engine.on_answered(id, headers, host::now());
+        self.flush(&mut engine);
+    }
+
+    /// Ends requests that could not be ended at once.
+    fn end_late(&self) {
+        for id in self.ended.take() {
+            self.end(id);
         }
     }
 
@@ -64,10 +93,15 @@ impl Shell {
         Ports { store: &self.host, signatures: &self.host, attributes: &self.host }
     }
 
-    /// Hands the engine's log lines and counts to the proxy.
+    /// Hands the engine's log lines and counts to the proxy, and what the access log is to know of the request at hand.
     pub fn flush(&self, engine: &mut Engine) {
         for line in engine.take_log() {
             host::log(Level::Warn, &line);
+        }
+        if let Some(outcome) = engine.take_outcome() {
+            for (name, value) in outcome.properties() {
+                host::set_property(name, value.as_bytes());
+            }
         }
         self.metrics.borrow_mut().flush(engine);
     }
@@ -78,6 +112,15 @@ impl Shell {
         if self.tick_millis.replace(millis) != millis {
             host::set_tick_period(millis);
         }
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        // A gauge is the sum of what all configurations of all workers have added to it.
+        let engine = self.engine.get_mut();
+        engine.retire();
+        self.metrics.get_mut().flush(engine);
     }
 }
 
@@ -171,7 +214,7 @@ impl Root {
 }
 
 impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, trailers: usize) {
         let Some(shell) = self.shell.clone() else { return };
         let found = {
             let mut under_way = self.under_way.borrow_mut();
@@ -183,9 +226,11 @@ impl Context for Root {
         let result = match host::header_map(host::Map::CalloutResponse).filter(|_| headers > 0) {
             None => FetchResult::NoAnswer,
             Some(headers) => {
+                // Only gRPC has any that matter.
+                let trailers = (trailers > 0).then(|| host::header_map(host::Map::CalloutTrailers)).flatten();
                 // One byte more than allowed shows that the body is too large.
                 let body = host::buffer(host::Buffer::CalloutResponse, body_size.min(max.saturating_add(1)));
-                FetchResult::Answer { headers, body: body.unwrap_or_default() }
+                FetchResult::Answer { headers, trailers: trailers.unwrap_or_default(), body: body.unwrap_or_default() }
             }
         };
         self.answered(&shell, id, result);
@@ -207,6 +252,8 @@ impl RootContext for Root {
                 let next_tick = engine.on_start(&host, host::now());
                 let shell = Shell {
                     root_id: self.id,
+                    tracks_requests: engine.tracks_requests(),
+                    ended: RefCell::default(),
                     engine: RefCell::new(engine),
                     host,
                     metrics: RefCell::default(),
@@ -225,6 +272,8 @@ impl RootContext for Root {
                     |_| None,
                     |_| None,
                     |_| None,
+                    |_| None,
+                    |_| None,
                 ));
                 let count = problems.len();
                 host::log(Level::Error, &format!("portcullis: the configuration is refused, {count} problem(s):"));
@@ -238,6 +287,7 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         let Some(shell) = self.shell.clone() else { return };
+        shell.end_late();
         let actions = {
             let mut engine = shell.engine.borrow_mut();
             let actions = engine.on_tick(shell.ports(), host::now());

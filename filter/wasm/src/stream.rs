@@ -45,11 +45,19 @@ pub struct Response {
     judged: Option<JudgedRoute>,
     /// Charges that depend on the response.
     settlement: Option<Settlement>,
+    /// Whether the engine wants to know when the request has gone on as a whole, and when the response comes.
+    is_timed: bool,
 }
 
 impl From<Passage> for Response {
     fn from(passage: Passage) -> Self {
-        Self { changes: passage.response, dress: passage.dress, judged: passage.judged, settlement: passage.settlement }
+        Self {
+            changes: passage.response,
+            dress: passage.dress,
+            judged: passage.judged,
+            settlement: passage.settlement,
+            is_timed: passage.is_timed,
+        }
     }
 }
 
@@ -148,6 +156,25 @@ impl Stream {
         shell.flush(&mut engine);
     }
 
+    /// The request's end has come: it has gone on as a whole, if it has at all.
+    fn note_end(&mut self) {
+        if self.stage() == Stage::Passed
+            && self.response.is_timed
+            && let Some(shell) = &self.shell
+        {
+            shell.on_sent(self.id);
+        }
+    }
+
+    /// The response's head has come.
+    fn note_answer(&mut self) {
+        if std::mem::take(&mut self.response.is_timed)
+            && let Some(shell) = &self.shell
+        {
+            shell.on_answered(self.id);
+        }
+    }
+
     fn take_body(&mut self, body: SeenBody, max: usize) -> Action {
         let Some(shell) = self.shell.clone() else { return Action::Pause };
         let step = judge_body(&shell, self.id, body, max);
@@ -163,7 +190,7 @@ fn judge_body(shell: &Shell, id: RequestId, body: SeenBody, max: usize) -> Step 
     };
     // A body that cannot be read is no empty one.
     let Some(bytes) = bytes.filter(|bytes| bytes.len() >= body.size.min(max)) else {
-        shell.forget(id);
+        shell.end(id);
         return Step::Deny(Answer {
             status: 500,
             headers: Vec::new(),
@@ -210,21 +237,32 @@ impl HttpContext for Stream {
             }
             step
         };
-        self.carry_out(step)
+        let action = self.carry_out(step);
+        if end_of_stream {
+            self.note_end();
+        }
+        action
     }
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         self.body_size = size;
-        self.on_body(size, end_of_stream)
+        let action = self.on_body(size, end_of_stream);
+        if end_of_stream {
+            self.note_end();
+        }
+        action
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         // A body may end here: its last callback then did not say that it was the last.
-        self.on_body(self.body_size, true)
+        let action = self.on_body(self.body_size, true);
+        self.note_end();
+        action
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         self.stage();
+        self.note_answer();
         if let Some(answer) = self.check_route() {
             refuse(&answer);
             return Action::Pause;
@@ -242,10 +280,11 @@ impl HttpContext for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        // Dropped with the stream's context, which the proxy deletes at every end of the stream there is.
         if let Some(shell) = &self.shell
-            && matches!(self.stage, Stage::Held | Stage::Body(_))
+            && (shell.tracks_requests || matches!(self.stage, Stage::Held | Stage::Body(_)))
         {
-            shell.forget(self.id);
+            shell.end(self.id);
         }
     }
 }
@@ -274,6 +313,9 @@ pub fn decide_held(shell: &Shell, id: RequestId, step: Step, body: SeenBody) -> 
         }
         Step::Continue(passage) => match go_on(&passage) {
             Action::Continue => {
+                if passage.is_timed && body.complete {
+                    shell.on_sent(id);
+                }
                 host::continue_request();
                 Some(Verdict::Passed(passage.into()))
             }

@@ -255,16 +255,74 @@ reasons! {
     ConditionFalse = "condition_false", 403, None, "a condition is not met", When;
     /// A condition of the rule (`when`) has no answer, as where the token lacks a claim that it reads.
     ConditionError = "condition_error", 403, None, "a condition is not met", When;
+    /// The head is longer than `input.max_head`.
+    InputHeadTooLarge = "input_head_too_large", 431, None, "the request head is too large", Input;
+    /// A header line is longer than `input.max_header`.
+    InputHeaderTooLarge = "input_header_too_large", 431, None, "a header is too large", Input;
+    /// There are more header lines than `input.max_headers`.
+    InputHeadersTooMany = "input_headers_too_many", 431, None, "there are too many headers", Input;
+    /// There are more cookies than `input.max_cookies`.
+    InputCookiesTooMany = "input_cookies_too_many", 431, None, "there are too many cookies", Input;
+    /// The path is longer than `input.max_path`.
+    InputPathTooLong = "input_path_too_long", 414, None, "the path is too long", Input;
+    /// The query is longer than `input.max_query`.
+    InputQueryTooLong = "input_query_too_long", 414, None, "the query is too long", Input;
+    /// The query or the form has more parameters than `input.max_arguments`.
+    InputArgumentsTooMany = "input_arguments_too_many", 400, None, "there are too many parameters", Input;
+    /// A parameter that `input.parameters` requires is missing.
+    InputParameterMissing = "input_parameter_missing", 400, None, "a required parameter is missing", Input;
+    /// The query has a parameter that `input.parameters` does not declare (`unknown_parameters: deny`).
+    InputParameterUnknown = "input_parameter_unknown", 400, None, "a parameter is not known here", Input;
+    /// A parameter of one value was sent several times.
+    InputParameterRepeated = "input_parameter_repeated", 400, None, "a parameter was sent more than once", Input;
+    /// A parameter is not what its schema says. The log says which one.
+    InputParameterMismatch = "input_parameter_mismatch", 400, None, "a parameter is not valid", Input;
+    /// The body's content type is not among `input.content_types`, or cannot be read.
+    InputTypeRefused = "input_type_refused", 415, None, "the content type is not accepted here", Input;
+    /// The body is compressed in a way that cannot be read.
+    InputEncodingRefused = "input_encoding_refused", 415, None, "the content encoding is not accepted here", Input;
+    /// The body is longer than `input.max_body`, or than `input.max_inflated` once it is decompressed.
+    InputBodyTooLarge = "input_body_too_large", 413, None, "the body is too large", Input;
+    /// There is no body (`input.require_body`).
+    InputBodyMissing = "input_body_missing", 400, None, "a body is required", Input;
+    /// The proxy would take the connection out of HTTP (`connection: upgrade`) for a request that is no GET without a body: what
+    /// follows has no end, and nobody can check it.
+    InputUpgradeRefused = "input_upgrade_refused", 400, None, "an upgrade is a GET without a body", Input;
+    /// The body is declared as JSON and is none, or is not what its content encoding says.
+    InputBodyMalformed = "input_body_malformed", 400, None, "the body is malformed", Input;
+    /// An object of the JSON body names a member twice.
+    InputKeyRepeated = "input_key_repeated", 400, None, "the body names a member twice", Input;
+    /// The JSON body nests deeper than `input.json.max_depth`.
+    InputTooDeep = "input_too_deep", 422, None, "the body nests too deeply", Input;
+    /// The JSON body has more than `input.json.max_keys` members, or an array more than `max_elements` elements.
+    InputTooManyValues = "input_too_many_values", 422, None, "the body has too many values", Input;
+    /// A name or a string of the JSON body is longer than `input.json.max_key` or `max_string`.
+    InputValueTooLong = "input_value_too_long", 422, None, "the body has a value that is too long", Input;
+    /// A number of the JSON body is out of the range of `input.json.numbers`.
+    InputNumberOutOfRange = "input_number_out_of_range", 422, None, "the body has a number out of range", Input;
+    /// The JSON body does not meet `input.schema`. The log says where, and by which keyword.
+    InputSchemaMismatch = "input_schema_mismatch", 422, None, "the body is not valid", Input;
     /// Payload rules found an attack. The log says where, and how to except it if it is none.
     PayloadAttack = "payload_attack", 403, None, "the request was refused", Payload;
+    /// The proxy would take the connection out of HTTP (`connection: upgrade`) for a request that is no GET without a body: what
+    /// follows has no end, and payload rules cannot judge it.
+    UpgradeWithBody = "upgrade_with_body", 400, None, "an upgrade is a GET without a body", Payload;
     /// The body is compressed in a way that payload rules cannot read.
     BodyEncodingRefused = "body_encoding_refused", 415, None, "the content encoding is not accepted here", Payload;
     /// A limit is used up.
     LimitExceeded = "limit_exceeded", 429, None, "too many requests";
+    /// As many requests of the client are in flight as a limit with `concurrency` admits. There is no header but `Retry-After`.
+    ConcurrencyExceeded = "concurrency_exceeded", 429, None, "too many requests at the same time";
+    /// A global limit is used up: the limit service says so. This proxy's own counter would have admitted the request.
+    LimitExceededGlobally = "limit_exceeded_globally", 429, None, "too many requests";
     /// A limit's table is full of busy clients (`on_overflow`).
     LimitOverflow = "limit_overflow", 429, None, "too many requests";
     /// Shared data cannot be used, or another worker won every try (`on_error`).
     LimitUnavailable = "limit_unavailable", 503, None, "the gateway is overloaded";
+    /// The limit service says nothing about a global limit (`limit_service.on_error: deny`).
+    LimitServiceUnavailable = "limit_service_unavailable", 503, None, "the gateway is overloaded";
+    /// The service is slower than `surge` wants, and as many requests of this priority are in flight as it bears.
+    Overloaded = "overloaded", 503, None, "the service is overloaded";
     /// The client is banned for a while, for what it did before (`bans`).
     Banned = "banned", 429, None, "too many requests were refused; try again later";
     /// Nobody can tell whether the client is banned: shared data cannot be used (`on_error`).
@@ -302,7 +360,9 @@ impl Reason {
             413 => "Content Too Large",
             414 => "URI Too Long",
             415 => "Unsupported Media Type",
+            422 => "Unprocessable Content",
             429 => "Too Many Requests",
+            431 => "Request Header Fields Too Large",
             507 => "Insufficient Storage",
             503 => "Service Unavailable",
             _ => "Internal Server Error",

@@ -50,6 +50,8 @@ impl Offence {
             | Reason::PathBadEscape
             | Reason::PathBadUtf8
             | Reason::IdentityHeaderSent
+            | Reason::InputBodyMalformed
+            | Reason::InputKeyRepeated
             | Reason::CredentialsMultiple
             | Reason::DpopProofMultiple => Some(Self::Malformed),
             Reason::RuleDenied
@@ -58,7 +60,7 @@ impl Offence {
             | Reason::PathClaimMismatch
             | Reason::ConditionFalse => Some(Self::Forbidden),
             Reason::PayloadAttack => Some(Self::PayloadRule),
-            Reason::LimitExceeded => Some(Self::Limit),
+            Reason::LimitExceeded | Reason::ConcurrencyExceeded | Reason::LimitExceededGlobally => Some(Self::Limit),
             _ => None,
         }
     }

@@ -20,7 +20,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::entry::{Ban, ENTRY_BYTES, Entry, Need, Recorded, Terms};
-use crate::limits::{Fingerprint, Seed};
+use crate::limits::{Fingerprint, Seed, buckets_for};
 use crate::ports::{Expected, SharedStore, StoreUnavailable, WriteOutcome};
 use crate::time::UnixNanos;
 
@@ -98,14 +98,13 @@ impl From<StoreUnavailable> for Trouble {
 }
 
 impl Table {
-    /// The table of the ban `name`, with room for `capacity` clients (rounded up to whole buckets). Nothing is written
+    /// The table of the ban `name`, with room for `capacity` clients. Nothing is written
     /// before the first offence.
     pub fn new(name: &str, is_monitored: bool, capacity: NonZeroU32, seed: Seed) -> Self {
         let mode = if is_monitored { "monitor" } else { "enforce" };
-        let capacity = capacity.get();
         Self {
             prefix: format!("portcullis/ban/{name}/{mode}/{LAYOUT}/{capacity}/"),
-            buckets: capacity.div_ceil(ENTRIES),
+            buckets: buckets_for(capacity),
             seed,
         }
     }
@@ -219,7 +218,7 @@ pub fn memory_bytes(name: &str, capacity: NonZeroU32) -> u64 {
     let key = u64::try_from(name.len()).unwrap_or(u64::MAX).saturating_add(KEY_BYTES_BESIDE_NAME);
     let value = u64::try_from(BUCKET_BYTES).unwrap_or(u64::MAX);
     let each = key.saturating_add(value).saturating_add(HOST_BYTES_PER_KEY);
-    u64::from(capacity.get().div_ceil(ENTRIES)).saturating_mul(each)
+    u64::from(buckets_for(capacity)).saturating_mul(each)
 }
 
 /// Whether a change has to be stored.
@@ -345,7 +344,7 @@ const ENTRIES: u32 = 32;
 const SLOT_BYTES: usize = 16 + ENTRY_BYTES;
 const BUCKET_BYTES: usize = 1 + ENTRIES as usize * SLOT_BYTES;
 /// The layout's version: in the value and in the key.
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
 
 #[cfg(test)]
 #[path = "table_tests.rs"]

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Number, Value};
 
+use crate::protobuf::{Field, Payload, field};
+
 /// Decodes a whole `Struct`. `None` if the bytes are none, or nest more than `max_depth` deep, or name a field twice.
 pub fn decode(bytes: &[u8], max_depth: usize) -> Option<Value> {
     structure(bytes, max_depth)
@@ -77,51 +79,6 @@ fn number(double: f64) -> Option<Value> {
 
 fn utf8(bytes: &[u8]) -> Option<String> {
     String::from_utf8(bytes.to_vec()).ok()
-}
-
-struct Field<'a> {
-    number: u64,
-    payload: Payload<'a>,
-}
-
-enum Payload<'a> {
-    Varint(u64),
-    Fixed64(u64),
-    Bytes(&'a [u8]),
-}
-
-/// Takes one field off the front.
-fn field<'a>(rest: &mut &'a [u8]) -> Option<Field<'a>> {
-    let tag = varint(rest)?;
-    let payload = match tag & 7 {
-        0 => Payload::Varint(varint(rest)?),
-        1 => Payload::Fixed64(u64::from_le_bytes(take(rest, 8)?.try_into().ok()?)),
-        2 => {
-            let length = usize::try_from(varint(rest)?).ok()?;
-            Payload::Bytes(take(rest, length)?)
-        }
-        _ => return None,
-    };
-    Some(Field { number: tag >> 3, payload })
-}
-
-fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
-    let (taken, left) = rest.split_at_checked(length)?;
-    *rest = left;
-    Some(taken)
-}
-
-fn varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let byte = *take(rest, 1)?.first()?;
-        let bits = u64::from(byte & 0x7f);
-        value |= bits.checked_shl(shift).filter(|shifted| shifted >> shift == bits)?;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

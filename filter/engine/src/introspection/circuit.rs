@@ -12,7 +12,7 @@ const MIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether a server may be asked.
 #[derive(Debug)]
-pub(super) struct Circuit {
+pub(crate) struct Circuit {
     seed: u64,
     /// In a row.
     failures: u32,

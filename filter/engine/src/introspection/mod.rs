@@ -32,6 +32,7 @@ pub use actions::{Actions, Answered, Event, EventKind, Resume};
 pub use active::ActiveToken;
 pub use answer::{Failure, MAX_RESPONSE_BYTES, Malformed, Refusal};
 pub use cache::CacheCounts;
+pub(crate) use circuit::Circuit;
 pub use circuit::MAX_PAUSE;
 pub use client::ClientAuthentication;
 pub use source::{IntrospectionSource, SourceError};

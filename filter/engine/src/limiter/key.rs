@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use crate::claims::Claims;
 use crate::forward;
-use crate::http::{RequestHead, RequestPath};
+use crate::http::{RequestHead, RequestPath, query};
 use crate::limits::{Descriptor, PartKind};
 use crate::matching::PathPattern;
-use crate::policy::{KeyPart, Limit, LimitKey, Tiers};
+use crate::policy::{KeyPart, Limit, Tiers};
 use crate::ports::Attributes;
 use crate::principal::{Identity, Principal};
 
@@ -37,17 +37,16 @@ pub trait Parts {
 pub fn describe(limit: &Limit, parts: &impl Parts) -> Descriptor {
     let mut descriptor = Descriptor::new();
     descriptor.start(&limit.name);
-    match &limit.key {
-        LimitKey::All(wanted) => {
-            for part in wanted {
-                if !parts.add(&mut descriptor, part) {
-                    let (kind, name) = part.kind();
-                    descriptor.missing(kind, name);
-                }
-            }
+    for choice in limit.key.choices() {
+        if choice.iter().any(|part| parts.add(&mut descriptor, part)) {
+            continue;
         }
-        LimitKey::FirstOf(wanted) => {
-            if !wanted.iter().any(|part| parts.add(&mut descriptor, part)) {
+        match choice.as_slice() {
+            [only] => {
+                let (kind, name) = only.kind();
+                descriptor.missing(kind, name);
+            }
+            _ => {
                 descriptor.part(PartKind::Everyone, "", b"");
             }
         }
@@ -101,6 +100,20 @@ impl Parts for Subject<'_> {
             }
             KeyPart::Method => {
                 descriptor.part(kind, name, self.head.method().as_str().as_bytes());
+            }
+            KeyPart::Host => {
+                descriptor.part(kind, name, self.head.host().as_bytes());
+            }
+            KeyPart::Query(parameter) => {
+                // Each value that stands there counts, in order: who sends another one beside it is another client.
+                let pairs = query::pairs(self.head.query().unwrap_or_default());
+                let values = pairs.filter(|(key, _)| *query::decode(key) == *parameter.as_bytes());
+                let mut is_there = false;
+                for (_, value) in values {
+                    descriptor.part(kind, name, &query::decode(value));
+                    is_there = true;
+                }
+                return is_there;
             }
             KeyPart::Header(header) => {
                 let mut values = self.head.headers().get_all(header).peekable();

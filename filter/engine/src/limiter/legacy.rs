@@ -25,6 +25,11 @@ impl Legacy {
         Self { limit: algorithm.per_window(), remaining: standing.remaining, reset }
     }
 
+    /// As another that counts says: what a window admits, what is left of it, the seconds until there is more.
+    pub fn told(limit: u64, remaining: u64, reset: Duration) -> Self {
+        Self { limit, remaining, reset: whole_seconds(reset) }
+    }
+
     /// Of one that was refused.
     pub fn used_up(algorithm: &Algorithm, wait: Duration) -> Self {
         Self { limit: algorithm.per_window(), remaining: 0, reset: whole_seconds(wait).max(1) }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use serde_json::{Map, Value, json};
 
 use crate::limits::{Demand, Descriptor, Reason as LimitReason, whole_seconds};
-use crate::policy::{KeyPart, Limit, LimitKey};
+use crate::policy::{KeyPart, Limit};
 use crate::ports::SharedStore;
 use crate::strict_json;
 use crate::time::UnixNanos;
@@ -103,7 +103,7 @@ impl Question {
         let tier = self.tier.as_deref().map(|tier| self.tier_of(limit, tier)).transpose()?;
         self.check_key(limit, only_provider)?;
         let descriptor = describe(limit, &NamedKey { key: &self.key, only_provider });
-        let algorithm = opened.rated(tier).algorithm;
+        let algorithm = limiter.at_present(opened.rated(tier)).ok_or(QuestionError::Unavailable)?;
         let most = algorithm.most_at_once();
         let demand = Demand { table: &opened.table, descriptor: descriptor.as_bytes(), algorithm, cost: 0 };
         let (remaining, reset) = match demand.standing(store, now) {
@@ -123,7 +123,8 @@ impl Question {
             "quota": most,
             "used": most.saturating_sub(remaining),
             "remaining": remaining,
-            "reset_seconds": whole_seconds(reset),
+            // Requests in flight end when they do.
+            "reset_seconds": (!algorithm.is_in_flight()).then(|| whole_seconds(reset)),
         }))
     }
 
@@ -132,25 +133,25 @@ impl Question {
         tiers.values.iter().position(|(name, _)| name == tier).ok_or(QuestionError::UnknownTier)
     }
 
-    /// Every part that is said must be one of the key's, and well-formed; without `first_of`, all must be said. A key that is
-    /// only nearly right would be another, unused counter.
+    /// Every part that is said must be one of the key's, and well-formed; all must be said, and one of each `first_of`. A key that
+    /// is only nearly right would be another, unused counter.
     fn check_key(&self, limit: &Limit, only_provider: Option<&str>) -> Result<(), QuestionError> {
         let named = NamedKey { key: &self.key, only_provider };
-        let parts = limit.key.parts();
-        let is_known = |name: &String| name == PROVIDER || parts.iter().any(|part| part.text() == *name);
+        let is_known = |name: &String| name == PROVIDER || limit.key.parts().any(|part| part.text() == *name);
         if !self.key.keys().all(is_known) {
             return Err(QuestionError::NoPart);
         }
-        let mut said = parts.iter().filter(|part| self.key.contains_key(&part.text()));
-        let bad = match &limit.key {
-            LimitKey::All(parts) => parts.iter().find(|part| !named.add(&mut Descriptor::new(), part)),
-            LimitKey::FirstOf(_) => said.clone().find(|part| !named.add(&mut Descriptor::new(), part)),
-        };
-        match (bad, &limit.key) {
-            (Some(part), _) => Err(QuestionError::Part(part.text())),
-            (None, LimitKey::FirstOf(_)) if said.next().is_none() => Err(QuestionError::Part("any part".to_owned())),
-            (None, _) => Ok(()),
+        for choice in limit.key.choices() {
+            let is_said = |part: &&KeyPart| self.key.contains_key(&part.text());
+            if let Some(bad) = choice.iter().filter(is_said).find(|part| !named.add(&mut Descriptor::new(), part)) {
+                return Err(QuestionError::Part(bad.text()));
+            }
+            if !choice.iter().any(|part| is_said(&part)) {
+                let missing = if let [only] = choice.as_slice() { only.text() } else { "any part".to_owned() };
+                return Err(QuestionError::Part(missing));
+            }
         }
+        Ok(())
     }
 }
 
@@ -177,7 +178,7 @@ impl Parts for NamedKey<'_> {
                 let Ok(address) = text.parse::<IpAddr>() else { return false };
                 descriptor.ip(address, *prefix);
             }
-            (KeyPart::Header(_), Value::Array(values)) => {
+            (KeyPart::Header(_) | KeyPart::Query(_), Value::Array(values)) => {
                 let texts: Option<Vec<&str>> = values.iter().map(Value::as_str).collect();
                 let Some(texts) = texts.filter(|texts| !texts.is_empty()) else { return false };
                 for text in texts {

@@ -31,6 +31,16 @@ pub struct Settled {
 }
 
 impl Limiter {
+    /// Gives back what was charged for a request that is refused after all. A charge that cannot be given back stays: then the
+    /// client gets less.
+    pub fn give_back(&self, charges: &[(u16, Charge)], store: &dyn SharedStore, now: UnixNanos) {
+        for (index, charge) in charges {
+            if let Some(opened) = self.opened(usize::from(*index)) {
+                let _lost = opened.table.give_back(store, charge, now).is_err();
+            }
+        }
+    }
+
     /// Gives back the charges, or takes what the request cost beyond what the rule has charged before.
     ///
     /// Nothing of it changes the response. What cannot be stored is counted: a refund that is lost leaves the client with

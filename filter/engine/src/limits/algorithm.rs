@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{fixed_window, gcra, sliding_window};
+use super::{fixed_window, gcra, in_flight, sliding_window};
 use crate::time::UnixNanos;
 
 /// How a limit counts; each variant's module says what it guarantees.
@@ -14,6 +14,8 @@ pub enum Algorithm {
     FixedWindow(fixed_window::Quota),
     /// A count in any window, wherever it starts.
     SlidingWindow(sliding_window::Quota),
+    /// Slots of requests that are on their way.
+    InFlight(in_flight::Quota),
 }
 
 impl Algorithm {
@@ -26,6 +28,7 @@ impl Algorithm {
             Self::Gcra(quota) => gcra::take(counter, quota, cost, now),
             Self::FixedWindow(quota) => fixed_window::take(counter, quota, cost, now),
             Self::SlidingWindow(quota) => sliding_window::take(counter, quota, cost, now),
+            Self::InFlight(quota) => in_flight::take(counter, quota, cost),
         }
     }
 
@@ -36,6 +39,7 @@ impl Algorithm {
             Self::Gcra(quota) => gcra::owe(counter, quota, cost, now),
             Self::FixedWindow(quota) => fixed_window::owe(counter, quota, cost, now),
             Self::SlidingWindow(quota) => sliding_window::owe(counter, quota, cost, now),
+            Self::InFlight(quota) => in_flight::owe(counter, quota, cost),
         }
     }
 
@@ -51,33 +55,37 @@ impl Algorithm {
             Self::Gcra(_) => gcra::give_back(counter, spent, now),
             Self::FixedWindow(_) => fixed_window::give_back(counter, spent, now),
             Self::SlidingWindow(quota) => sliding_window::give_back(counter, quota, spent, now),
+            Self::InFlight(quota) => in_flight::give_back(counter, quota, spent),
         }
     }
 
-    /// The most cost that is ever admitted at once: the burst, or the limit of a window.
+    /// The most cost that is ever admitted at once: the burst, the limit of a window, or all slots.
     pub fn most_at_once(&self) -> u64 {
         match self {
             Self::Gcra(quota) => quota.burst().get(),
             Self::FixedWindow(quota) => quota.limit().get(),
             Self::SlidingWindow(quota) => quota.limit(),
+            Self::InFlight(quota) => quota.most().get().into(),
         }
     }
 
-    /// The cost that a [`window`](Self::window) admits.
+    /// The cost that a [`window`](Self::window) admits; where there is none, the slots.
     pub fn per_window(&self) -> u64 {
         match self {
             Self::Gcra(quota) => quota.requests().get(),
             Self::FixedWindow(quota) => quota.limit().get(),
             Self::SlidingWindow(quota) => quota.limit(),
+            Self::InFlight(quota) => quota.most().get().into(),
         }
     }
 
-    /// The window that the rate speaks of; `None` for months, which differ in length.
+    /// The window that the rate speaks of; `None` for months, which differ in length, and for requests in flight, which have none.
     pub fn window(&self) -> Option<Duration> {
         match self {
             Self::Gcra(quota) => Some(quota.window()),
             Self::FixedWindow(quota) => quota.window(),
             Self::SlidingWindow(quota) => Some(quota.window()),
+            Self::InFlight(_) => None,
         }
     }
 
@@ -87,6 +95,29 @@ impl Algorithm {
             Self::Gcra(quota) => quota.longest_debt(),
             Self::FixedWindow(quota) => quota.longest_debt(),
             Self::SlidingWindow(quota) => quota.longest_debt(),
+            Self::InFlight(quota) => quota.longest_debt(),
+        }
+    }
+
+    /// Whether it counts requests in flight, so that what is charged is given back when the request ends.
+    pub fn is_in_flight(&self) -> bool {
+        matches!(self, Self::InFlight(_))
+    }
+
+    /// The same in a period of the lease clock, where that matters.
+    #[must_use]
+    pub fn in_period(self, period: u64) -> Self {
+        match self {
+            Self::InFlight(quota) => Self::InFlight(quota.in_period(period)),
+            other => other,
+        }
+    }
+
+    /// The instant by which a table tells whether counters are idle, at `now`: requests in flight have a clock of their own.
+    pub(super) fn instant(&self, now: UnixNanos) -> UnixNanos {
+        match self {
+            Self::InFlight(quota) => quota.instant(),
+            Self::Gcra(_) | Self::FixedWindow(_) | Self::SlidingWindow(_) => now,
         }
     }
 
@@ -97,6 +128,7 @@ impl Algorithm {
             Self::Gcra(_) => 1,
             Self::FixedWindow(_) => 2,
             Self::SlidingWindow(_) => 3,
+            Self::InFlight(_) => 4,
         }
     }
 }

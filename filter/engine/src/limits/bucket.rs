@@ -25,6 +25,17 @@ pub(super) enum Place {
     Full { until: UnixNanos },
 }
 
+impl Place {
+    /// The client's entry, or an unused one for it.
+    pub(super) fn or_new(self) -> Option<(usize, Counter)> {
+        match self {
+            Self::Held(index, counter) => Some((index, counter)),
+            Self::Reusable(index) => Some((index, Counter::default())),
+            Self::Full { .. } => None,
+        }
+    }
+}
+
 impl Bucket {
     /// A bucket without entries.
     pub(super) fn empty() -> Self {
@@ -135,7 +146,7 @@ pub(super) const GRACE: Duration = Duration::from_millis(100);
 /// The length of a stored bucket.
 pub(super) const BUCKET_BYTES: usize = 1 + ENTRIES as usize * ENTRY_BYTES;
 /// The layout's version: in the value and in the key.
-pub(super) const LAYOUT: u8 = 1;
+pub(super) const LAYOUT: u8 = 2;
 const ENTRY_BYTES: usize = 32;
 #[cfg(test)]
 mod tests {

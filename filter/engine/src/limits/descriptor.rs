@@ -33,6 +33,40 @@ pub enum PartKind {
     Query = 10,
     /// The one counter for all: a limit without a key.
     Everyone = 11,
+    /// The host that the request is for.
+    Host = 12,
+}
+
+impl PartKind {
+    const ALL: [Self; 12] = [
+        Self::Principal,
+        Self::ClientId,
+        Self::ApiKey,
+        Self::Ip,
+        Self::Header,
+        Self::Claim,
+        Self::PathVariable,
+        Self::Route,
+        Self::Method,
+        Self::Query,
+        Self::Everyone,
+        Self::Host,
+    ];
+
+    fn of(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// A part of a descriptor, as [`Descriptor::read`] gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// What it is taken from.
+    pub kind: PartKind,
+    /// Which of them; for an identity, who vouches for it.
+    pub name: &'a str,
+    /// Its value; an address as its four or sixteen bytes. `None`: the request does not have it.
+    pub value: Option<&'a [u8]>,
 }
 
 /// The bytes of one descriptor; the buffer is reused from request to request.
@@ -73,6 +107,22 @@ impl Descriptor {
             IpAddr::V4(address) => self.part(PartKind::Ip, "", &address.octets()),
             IpAddr::V6(address) => self.part(PartKind::Ip, "", &address.octets()),
         }
+    }
+
+    /// What it was made of: the limit's name, and the parts in their order. `None` for one that was never started.
+    pub fn read(&self) -> Option<(&str, Vec<Part<'_>>)> {
+        let mut rest = self.0.as_slice();
+        let limit = std::str::from_utf8(take_with_length(&mut rest)?).ok()?;
+        let mut parts = Vec::new();
+        while let Some(((kind, presence), left)) =
+            rest.split_first().and_then(|(k, r)| Some(((k, r.first()?), r.get(1..)?)))
+        {
+            rest = left;
+            let name = std::str::from_utf8(take_with_length(&mut rest)?).ok()?;
+            let value = if *presence == PRESENT { Some(take_with_length(&mut rest)?) } else { None };
+            parts.push(Part { kind: PartKind::of(*kind)?, name, value });
+        }
+        Some((limit, parts))
     }
 
     /// The encoded descriptor.
@@ -122,6 +172,15 @@ impl Default for Ipv6Prefix {
     fn default() -> Self {
         Self(64)
     }
+}
+
+/// Takes bytes and the length before them off the front.
+fn take_with_length<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, left) = rest.split_first_chunk()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    let (taken, left) = left.split_at_checked(length)?;
+    *rest = left;
+    Some(taken)
 }
 
 const PRESENT: u8 = 1;
@@ -194,6 +253,18 @@ mod tests {
         assert_eq!(net("192.0.2.1", 0), "192.0.2.1");
         // Only the mapped form: the deprecated compatible form is another network.
         assert_eq!(net("::192.0.2.1", 128), "::c000:201");
+    }
+
+    #[test]
+    fn every_kind_of_part_reads_back() {
+        for kind in PartKind::ALL {
+            let mut descriptor = Descriptor::new();
+            descriptor.start("limit").part(kind, "name", b"value").missing(kind, "other");
+            let (limit, parts) = descriptor.read().unwrap();
+            let parts: Vec<_> = parts.iter().map(|part| (part.kind, part.name, part.value)).collect();
+            assert_eq!((limit, parts), ("limit", vec![(kind, "name", Some(&b"value"[..])), (kind, "other", None)]));
+        }
+        assert_eq!(Descriptor::new().read(), None);
     }
 
     proptest! {

@@ -16,9 +16,17 @@ use super::algorithm::{Algorithm, Standing, whole_seconds};
 /// # Errors
 /// [`NameError`] where a structured field cannot carry `name`; nothing is appended then.
 pub fn push_policy(value: &mut String, name: &str, algorithm: &Algorithm) -> Result<(), NameError> {
+    push_quota(value, name, algorithm.per_window(), algorithm.window())
+}
+
+/// As [`push_policy`], in numbers: what `window` admits; `None` for one that is not always as long.
+///
+/// # Errors
+/// [`NameError`] where a structured field cannot carry `name`; nothing is appended then.
+pub fn push_quota(value: &mut String, name: &str, quota: u64, window: Option<Duration>) -> Result<(), NameError> {
     push_name(value, name)?;
-    push_parameter(value, "q", algorithm.per_window());
-    if let Some(window) = algorithm.window() {
+    push_parameter(value, "q", quota);
+    if let Some(window) = window {
         push_parameter(value, "w", whole_seconds(window));
     }
     Ok(())
@@ -30,7 +38,7 @@ pub fn push_policy(value: &mut String, name: &str, algorithm: &Algorithm) -> Res
 /// # Errors
 /// [`NameError`] where a structured field cannot carry `name`; nothing is appended then.
 pub fn push_standing(value: &mut String, name: &str, standing: &Standing) -> Result<(), NameError> {
-    push(value, name, standing.remaining, standing.more_after)
+    push_remaining(value, name, standing.remaining, standing.more_after)
 }
 
 /// Appends the limit that refused the request to the value of `RateLimit`: nothing remains, more comes in `retry_after`.
@@ -38,7 +46,7 @@ pub fn push_standing(value: &mut String, name: &str, standing: &Standing) -> Res
 /// # Errors
 /// [`NameError`] where a structured field cannot carry `name`; nothing is appended then.
 pub fn push_used_up(value: &mut String, name: &str, retry_after: Duration) -> Result<(), NameError> {
-    push(value, name, 0, retry_after)
+    push_remaining(value, name, 0, retry_after)
 }
 
 /// The value of `Retry-After` in seconds (RFC 9110, section 10.2.3): rounded up, and at least one, since a client that retries
@@ -59,7 +67,11 @@ impl std::fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
-fn push(value: &mut String, name: &str, remaining: u64, more_after: Duration) -> Result<(), NameError> {
+/// As [`push_standing`], in numbers.
+///
+/// # Errors
+/// [`NameError`] where a structured field cannot carry `name`; nothing is appended then.
+pub fn push_remaining(value: &mut String, name: &str, remaining: u64, more_after: Duration) -> Result<(), NameError> {
     push_name(value, name)?;
     push_parameter(value, "r", remaining);
     if !more_after.is_zero() {

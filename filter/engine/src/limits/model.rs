@@ -43,6 +43,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// The same data, to be asked at the end.
+    pub(crate) fn to_store(&self) -> crate::ports::memory::MemoryStore {
+        let store = crate::ports::memory::MemoryStore::default();
+        for (key, value) in &self.values {
+            store.compare_and_set(key, &value.bytes, Expected::Absent).unwrap();
+        }
+        store
+    }
+
     fn get(&self, key: &str) -> Answer {
         Answer::Got(self.values.get(key).cloned())
     }
@@ -382,7 +391,7 @@ fn the_last_place_in_a_bucket_goes_to_one_client() {
     // One worker is alone until it has filled all but one place: the search starts there.
     let store = crate::ports::memory::MemoryStore::default();
     fill(&store);
-    let key = "portcullis/limit/t/1/1/0";
+    let key = "portcullis/limit/t/2/1/0";
     let (bytes, _) = store.get(key).unwrap().unwrap();
     let newcomer = |client: &'static [u8]| {
         let (table, bytes) = (&table, bytes.clone());

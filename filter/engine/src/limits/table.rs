@@ -1,6 +1,6 @@
 //! The fixed table of counters in shared data: exact over all workers, bounded in memory, never keyed by a client.
 //!
-//! A table has `capacity` entries in buckets of thirty-two. A descriptor's keyed hash chooses its one bucket and is its
+//! A table has entries in buckets of thirty-two, two and a half times as many as its `capacity` of clients. A descriptor's keyed hash chooses its one bucket and is its
 //! name in it. A request reads the bucket, runs the algorithm on its entry, and writes the bucket back by compare-and-set; if
 //! another worker was faster, it reads again and decides anew.
 //!
@@ -15,11 +15,12 @@
 //! 16 bytes, and thirty-two entries spread the load as well as two choices do. A client overflows if its bucket holds more
 //! than thirty-two *busy* ones; with Poisson load, as a share of clients that are busy at the same time:
 //!
-//! | busy clients / capacity | 25 % | 50 % | 75 % | 90 % |
-//! |---|---|---|---|---|
-//! | share that overflows | 5e-12 | 1.5e-5 | 0.55 % | 3.3 % |
+//! | busy clients / entries | 25 % | 40 % | 50 % | 75 % | 90 % |
+//! |---|---|---|---|---|---|
+//! | share that overflows | 5e-12 | 1.4e-7 | 1.5e-5 | 0.55 % | 3.3 % |
 //!
-//! So give a table twice the clients that are expected within one window; idle ones take no place.
+//! So that as many clients as `capacity` says have a place, there are two and a half times as many entries ([`buckets_for`]); idle
+//! clients take none.
 //!
 //! **Overflow** is the caller's choice ([`Overflow`]) and marked in the answer, so that it can be counted.
 //!
@@ -36,6 +37,7 @@ use std::time::Duration;
 use super::algorithm::{Algorithm, CLOCK_SLACK, Counter, Refused, Spent, Standing, Taken};
 use super::bucket::{BUCKET_BYTES, Bucket, ENTRIES, GRACE, LAYOUT, Place};
 use super::hash::{Fingerprint, Seed};
+use super::in_flight;
 use crate::ports::{Expected, SharedStore, StoreUnavailable, WriteOutcome};
 use crate::time::{UnixNanos, nanos};
 
@@ -89,6 +91,7 @@ impl Demand<'_> {
 
     /// Reads the counter and runs the algorithm; an admission still has to be stored.
     pub(super) fn decide<S: SharedStore + ?Sized>(&self, store: &S, now: UnixNanos) -> Result<Decided, Denied> {
+        let now = self.algorithm.instant(now);
         let id = Fingerprint::new(&self.table.seed, &[&[OWN, self.algorithm.tag()], self.descriptor]);
         let slot = Slot::Bucket(id.bucket(self.table.buckets));
         let until = match self.decide_at(store, slot, id, now) {
@@ -127,7 +130,8 @@ impl Demand<'_> {
             Place::Reusable(index) => (index, Counter::default()),
             Place::Full { until } => {
                 let (believable, back_to) = self.table.belief(now);
-                if read.bucket.pull_back(believable, back_to) {
+                // The lease clock never steps back: there, a worker that is behind must not cut what is newer.
+                if !self.algorithm.is_in_flight() && read.bucket.pull_back(believable, back_to) {
                     // If another worker was faster, the next request that finds the bucket full does it.
                     read.write_back(store, &key)?;
                 }
@@ -137,7 +141,7 @@ impl Demand<'_> {
         match self.algorithm.take(counter, self.cost, now) {
             Ok(Taken { counter, spent, standing }) => {
                 read.bucket.put(index, id, counter);
-                let charge = Charge { slot, id, algorithm: self.algorithm, spent };
+                let charge = Charge { place: CounterPlace { slot, id }, algorithm: self.algorithm, spent };
                 let write = Some((key, read));
                 Ok(Decided { write, charge: Some(charge), standing: Some(standing), overflowed: false })
             }
@@ -238,10 +242,16 @@ impl std::error::Error for Reason {}
 /// What one admitted demand charged, and where: kept with the request while a refund is possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Charge {
-    slot: Slot,
-    id: Fingerprint,
+    place: CounterPlace,
     algorithm: Algorithm,
     spent: Spent,
+}
+
+/// Where a counter stands in its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CounterPlace {
+    slot: Slot,
+    id: Fingerprint,
 }
 
 impl Charge {
@@ -249,11 +259,20 @@ impl Charge {
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
+
+    /// Where its counter stands.
+    pub fn place(&self) -> CounterPlace {
+        self.place
+    }
+
+    /// The period of the lease clock and the number of the slots that it took, where it is of requests in flight.
+    pub fn slots(&self) -> Option<(u64, u32)> {
+        self.algorithm.is_in_flight().then_some((self.spent.mark, u32::try_from(self.spent.amount).unwrap_or(u32::MAX)))
+    }
 }
 
 impl Table {
-    /// The table of the limit `name` with room for `capacity` clients that are busy at the same time (rounded up to
-    /// whole buckets). Nothing is written before the first request.
+    /// The table of the limit `name` with room for `capacity` clients that are busy at the same time. Nothing is written before the first request.
     ///
     /// `longest_debt` is the longest [`Algorithm::longest_debt`] of the quotas that are counted in it.
     ///
@@ -269,10 +288,9 @@ impl Table {
         if name.is_empty() || name.len() > LONGEST_NAME {
             return Err(TableError::Name { longest: LONGEST_NAME });
         }
-        let capacity = capacity.get();
         Ok(Self {
             prefix: format!("portcullis/limit/{name}/{LAYOUT}/{capacity}/"),
-            buckets: capacity.div_ceil(ENTRIES),
+            buckets: buckets_for(capacity),
             longest_debt: nanos(longest_debt),
             overflow,
             seed,
@@ -293,17 +311,14 @@ impl Table {
         charge: &Charge,
         now: UnixNanos,
     ) -> Result<bool, Reason> {
-        let key = self.key(charge.slot);
-        for _ in 0..TRIES {
-            let mut read = Read::from_store(store, &key)?;
-            let Place::Held(index, counter) = read.bucket.place(charge.id, now) else { return Ok(false) };
-            let Some(counter) = charge.algorithm.give_back(counter, &charge.spent, now) else { return Ok(false) };
-            read.bucket.put(index, charge.id, counter);
-            if read.write_back(store, &key)? == WriteOutcome::Written {
-                return Ok(true);
+        let now = charge.algorithm.instant(now);
+        let changed = self.change(store, charge, now, |place| match place {
+            Place::Held(index, counter) => {
+                Some((index, counter, charge.algorithm.give_back(counter, &charge.spent, now)?))
             }
-        }
-        Err(Reason::Contended)
+            Place::Reusable(_) | Place::Full { .. } => None,
+        })?;
+        Ok(changed.is_some())
     }
 
     /// Charges `cost` more than `charge` took from this table, although nobody can refuse it any more: it may leave a debt. Gives
@@ -318,16 +333,53 @@ impl Table {
         cost: u64,
         now: UnixNanos,
     ) -> Result<Option<(Counter, Counter)>, Reason> {
-        let key = self.key(charge.slot);
+        let now = charge.algorithm.instant(now);
+        self.change(store, charge, now, |place| {
+            let (index, before) = place.or_new()?;
+            Some((index, before, charge.algorithm.owe(before, cost, now)))
+        })
+    }
+
+    /// Moves a worker's slots of the counter of `charge` into `quota`'s period: `held` of them stand there then, and none of those that
+    /// `stood` under the given periods. Gives the period, and how many no longer counted; `None` where slots are to be held and the
+    /// table has no place for them.
+    ///
+    /// # Errors
+    /// [`Reason`] where the shared data cannot be used, or other workers are faster too many times in a row: nothing is changed then.
+    pub fn move_slots<S: SharedStore + ?Sized>(
+        &self,
+        store: &S,
+        charge: &Charge,
+        quota: &in_flight::Quota,
+        stood: &[(u64, u32)],
+        held: u32,
+    ) -> Result<Option<(u64, u32)>, Reason> {
+        let mut lost = 0;
+        let changed = self.change(store, charge, quota.instant(), |place| {
+            let (index, before) = place.or_new()?;
+            let (after, missing) = in_flight::move_slots(before, quota, stood, held);
+            lost = missing;
+            Some((index, before, after))
+        })?;
+        Ok(changed.map(|(_, after)| (in_flight::period_of(after), lost)))
+    }
+
+    /// Changes the counter of `charge` by what `change` makes of its place, if anything; gives the counters before and after.
+    fn change<S: SharedStore + ?Sized>(
+        &self,
+        store: &S,
+        charge: &Charge,
+        now: UnixNanos,
+        mut change: impl FnMut(Place) -> Option<(usize, Counter, Counter)>,
+    ) -> Result<Option<(Counter, Counter)>, Reason> {
+        let key = self.key(charge.place.slot);
         for _ in 0..TRIES {
             let mut read = Read::from_store(store, &key)?;
-            let (index, before) = match read.bucket.place(charge.id, now) {
-                Place::Held(index, counter) => (index, counter),
-                Place::Reusable(index) => (index, Counter::default()),
-                Place::Full { .. } => return Ok(None),
-            };
-            let after = charge.algorithm.owe(before, cost, now);
-            read.bucket.put(index, charge.id, after);
+            let Some((index, before, after)) = change(read.bucket.place(charge.place.id, now)) else { return Ok(None) };
+            if before == after {
+                return Ok(Some((before, after)));
+            }
+            read.bucket.put(index, charge.place.id, after);
             if read.write_back(store, &key)? == WriteOutcome::Written {
                 return Ok(Some((before, after)));
             }
@@ -353,12 +405,19 @@ impl Table {
     }
 }
 
+/// How many buckets a table has in which `capacity` clients are to have a place each: for fewer than there are entries in a bucket,
+/// one; else two and a half times as many entries as clients, since some buckets are fuller than others.
+pub fn buckets_for(capacity: NonZeroU32) -> u32 {
+    let clients = capacity.get();
+    if clients <= ENTRIES { 1 } else { clients.saturating_add(clients).saturating_add(clients / 2).div_ceil(ENTRIES) }
+}
+
 /// How much shared memory the table of a limit takes at most, in bytes: for `portcullis check`.
 ///
 /// Keys, values and the host's bookkeeping, for all buckets and the shared overflow bucket. Buckets are created when they are
 /// first used, and stay.
 pub fn memory_bytes(name: &str, capacity: NonZeroU32) -> u64 {
-    let buckets = u64::from(capacity.get().div_ceil(ENTRIES)).saturating_add(1);
+    let buckets = u64::from(buckets_for(capacity)).saturating_add(1);
     let key = u64::try_from(name.len()).unwrap_or(u64::MAX).saturating_add(KEY_BYTES_BESIDE_NAME);
     let value = u64::try_from(BUCKET_BYTES).unwrap_or(u64::MAX);
     buckets.saturating_mul(key.saturating_add(value).saturating_add(HOST_BYTES_PER_KEY))
@@ -433,7 +492,7 @@ impl From<StoreUnavailable> for Unplaced {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Slot {
     Bucket(u32),
     Shared,

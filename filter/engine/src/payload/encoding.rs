@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use miniz_oxide::inflate::{
-    DecompressError, TINFLStatus, decompress_to_vec_with_limit, decompress_to_vec_zlib_with_limit,
-};
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 
 /// Why a body cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,25 +37,58 @@ pub fn decoded<'a>(
         coding = name;
     }
     let is = |name: &[u8]| coding.eq_ignore_ascii_case(name);
-    let inflated = if coding.is_empty() {
+    let (inflated, behind) = if coding.is_empty() {
         return Ok(Cow::Borrowed(body));
     } else if is(b"gzip") || is(b"x-gzip") {
         let data = gzip_data(body).ok_or(EncodingError::Damaged)?;
-        decompress_to_vec_with_limit(data, max)
+        (inflate(data, false, max), GZIP_TRAILER)
     } else if is(b"deflate") {
         // Some clients leave out the envelope that RFC 9110 asks for. Never both ways: a service could read the other one.
-        match has_zlib_header(body) {
-            true => decompress_to_vec_zlib_with_limit(body, max),
-            false => decompress_to_vec_with_limit(body, max),
-        }
+        (inflate(body, has_zlib_header(body), max), 0)
     } else {
         return Err(EncodingError::Unsupported);
     };
-    match inflated {
-        Ok(bytes) => Ok(Cow::Owned(bytes)),
-        Err(DecompressError { output, .. }) if !is_whole => Ok(Cow::Owned(output)),
-        Err(error) if error.status == TINFLStatus::HasMoreOutput => Err(EncodingError::TooLong),
-        Err(_) => Err(EncodingError::Damaged),
+    let Inflated { output, status, left } = inflated;
+    match status {
+        _ if !is_whole => Ok(Cow::Owned(output)),
+        // A second member would be part of the body to services that read it, and would have passed unread.
+        TINFLStatus::Done if left == behind => Ok(Cow::Owned(output)),
+        TINFLStatus::HasMoreOutput => Err(EncodingError::TooLong),
+        _ => Err(EncodingError::Damaged),
+    }
+}
+
+/// Checksum and length behind the data of a gzip member (RFC 1952, 2.3). Nobody checks them before the service does.
+const GZIP_TRAILER: usize = 8;
+
+/// What became of compressed data.
+struct Inflated {
+    /// What could be had.
+    output: Vec<u8>,
+    /// How it ended.
+    status: TINFLStatus,
+    /// How many bytes stand behind the data.
+    left: usize,
+}
+
+/// Decompresses to at most `max` bytes.
+fn inflate(data: &[u8], has_header: bool, max: usize) -> Inflated {
+    const LEAST: usize = 256;
+    let header = if has_header { inflate_flags::TINFL_FLAG_PARSE_ZLIB_HEADER } else { 0 };
+    let flags = header | inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+    let mut state = Box::<DecompressorOxide>::default();
+    let mut output = vec![0; data.len().saturating_mul(2).max(LEAST).min(max)];
+    let (mut read, mut written) = (0, 0);
+    loop {
+        let input = data.get(read..).unwrap_or_default();
+        let (status, more_read, more_written) = decompress(&mut state, input, &mut output, written, flags);
+        read += more_read;
+        written += more_written;
+        if status != TINFLStatus::HasMoreOutput || output.len() >= max {
+            output.truncate(written);
+            return Inflated { output, status, left: data.len().saturating_sub(read) };
+        }
+        output.resize(output.len().saturating_mul(2).max(LEAST).min(max), 0);
     }
 }
 
@@ -122,6 +154,8 @@ mod tests {
         assert_eq!(read("deflate", &compress_to_vec_zlib(&text, 6)), Ok(text.clone()));
         assert_eq!(read("deflate", &compress_to_vec(&text, 6)), Ok(text.clone()));
         assert_eq!(read("", &text), Ok(text));
+        assert_eq!(read("deflate", b"\xab\xae\x05\x00"), Ok(b"{}".to_vec()));
+        assert_eq!(read("deflate", b"\x01\x02\x00\xfd\xff{}"), Ok(b"{}".to_vec()));
     }
 
     #[test]
@@ -132,6 +166,26 @@ mod tests {
         for body in [&b""[..], b"\x1f\x8b", b"plain text", &gzip(b"text", 0, &[])[..14]] {
             assert_eq!(read("gzip", body), Err(EncodingError::Damaged), "{body:?}");
         }
+    }
+
+    #[test]
+    fn nothing_stands_behind_the_data() {
+        let two = [gzip(b"a=1", 0, &[]), gzip(b"&q=attack", 0, &[])].concat();
+        assert_eq!(read("gzip", &two), Err(EncodingError::Damaged));
+        assert_eq!(read("gzip", &[gzip(b"a=1", 0, &[]), b"x".to_vec()].concat()), Err(EncodingError::Damaged));
+        let one = gzip(b"a=1", 0, &[]);
+        assert_eq!(read("gzip", &one[..one.len() - 1]), Err(EncodingError::Damaged));
+        for deflated in [compress_to_vec(b"a=1", 6), compress_to_vec_zlib(b"a=1", 6)] {
+            assert_eq!(read("deflate", &[deflated.clone(), deflated].concat()), Err(EncodingError::Damaged));
+        }
+        // Of a beginning, what can be had is taken.
+        assert_eq!(decoded(&[b"gzip"], &two, 1000, false).unwrap(), &b"a=1"[..]);
+        let long = gzip(&vec![b'a'; 999], 0, &[]);
+        assert_eq!(
+            (read("gzip", &long).unwrap().len(), decoded(&[b"gzip"], &long, 999, true).unwrap().len()),
+            (999, 999)
+        );
+        assert_eq!(decoded(&[b"gzip"], &long, 998, true), Err(EncodingError::TooLong));
     }
 
     #[test]

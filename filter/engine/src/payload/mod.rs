@@ -6,8 +6,9 @@ mod encoding;
 
 use std::borrow::Cow;
 
-use portcullis_payload::arguments::{self, Request};
-use portcullis_payload::{Finding, Scanner, Scratch, Settings, Verdict};
+use portcullis_payload::arguments::{self, Known, Request};
+use portcullis_payload::own::Label;
+use portcullis_payload::{Finding, FoundBy, Scanner, Scratch, Settings, Verdict};
 
 use crate::config::schema::{Mode, OnOver};
 use crate::http::RequestHead;
@@ -38,23 +39,43 @@ impl PartialEq for PayloadRules {
 
 impl PayloadRules {
     /// Whether the body of such a request is judged: streams that never end are not.
-    ///
-    /// An upgrade is a GET without a body (RFC 6455, 4.1). Any other request with an `upgrade` header is one that proxy and
-    /// service may answer as if the header were not there, body and all.
     pub fn judges_body_of(&self, head: &RequestHead) -> bool {
-        let has = |name: &str| head.headers().get_all(name).next().is_some();
-        let is_upgrade =
-            head.method().as_str() == "GET" && has("upgrade") && !has("content-length") && !has("transfer-encoding");
-        // gRPC-Web ends, as other requests do.
-        let is_grpc = |kind: &[u8]| {
-            let kind = kind.trim_ascii_start();
-            kind.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
-                && kind.get(16).is_none_or(|next| matches!(next, b'+' | b';' | b' ' | b'\t'))
-        };
-        head.method().as_str() != "CONNECT"
-            && !is_upgrade
-            && !head.headers().get_all("content-type").next().is_some_and(is_grpc)
+        has_end(head)
     }
+}
+
+/// Whether the body of a request ends in time to be read: that of a stream does not.
+///
+/// An upgrade is a GET without a body (RFC 6455, 4.1). Any other request with an `upgrade` header is one that proxy and
+/// service may answer as if the header were not there, body and all: see [`is_upgrade_with_body`].
+pub fn has_end(head: &RequestHead) -> bool {
+    let is_upgrade = is_plain_get(head) && has(head, "upgrade");
+    // gRPC-Web ends, as other requests do.
+    let is_grpc = |kind: &[u8]| {
+        let kind = kind.trim_ascii_start();
+        kind.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
+            && kind.get(16).is_none_or(|next| matches!(next, b'+' | b';' | b' ' | b'\t'))
+    };
+    head.method().as_str() != "CONNECT"
+        && !is_upgrade
+        && !is_upgrade_with_body(head)
+        && !head.headers().get_all("content-type").next().is_some_and(is_grpc)
+}
+
+/// Whether the proxy takes the connection out of HTTP for a request that is no upgrade: there is no end of its body to wait for,
+/// and nobody says what of it the service reads as a request.
+pub fn is_upgrade_with_body(head: &RequestHead) -> bool {
+    let names_upgrade =
+        |value: &[u8]| value.split(|b| *b == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+    has(head, "upgrade") && head.headers().get_all("connection").any(names_upgrade) && !is_plain_get(head)
+}
+
+fn is_plain_get(head: &RequestHead) -> bool {
+    head.method().as_str() == "GET" && !has(head, "content-length") && !has(head, "transfer-encoding")
+}
+
+fn has(head: &RequestHead, name: &str) -> bool {
+    head.headers().get_all(name).next().is_some()
 }
 
 /// The scanner of one worker, with the buffers that it keeps from request to request.
@@ -75,14 +96,20 @@ impl Inspector {
         Some(Self { scanner: Scanner::new()?, scratch: Scratch::default() })
     }
 
-    /// Judges path, query, headers and cookies.
-    pub fn judge_head(&mut self, rules: &PayloadRules, head: &RequestHead) -> Option<Attack> {
-        self.judge(rules, head, &[], arguments::inspect_head)
+    /// Judges path, query, headers and cookies, but those that are known.
+    pub fn judge_head(&mut self, rules: &PayloadRules, head: &RequestHead, known: Known<'_>) -> Option<Attack> {
+        self.judge(rules, head, &[], known, arguments::inspect_head)
     }
 
-    /// Judges a body that is decoded already.
-    pub fn judge_body(&mut self, rules: &PayloadRules, head: &RequestHead, body: &[u8]) -> Option<Attack> {
-        self.judge(rules, head, body, arguments::inspect_body)
+    /// Judges a body that is decoded already, but what is known of it.
+    pub fn judge_body(
+        &mut self,
+        rules: &PayloadRules,
+        head: &RequestHead,
+        body: &[u8],
+        known: Known<'_>,
+    ) -> Option<Attack> {
+        self.judge(rules, head, body, known, arguments::inspect_body)
     }
 
     fn judge(
@@ -90,14 +117,16 @@ impl Inspector {
         rules: &PayloadRules,
         head: &RequestHead,
         body: &[u8],
+        known: Known<'_>,
         inspect: impl FnOnce(&Request<'_>, &mut portcullis_payload::Inspection<'_>),
     ) -> Option<Attack> {
-        // The pseudo-headers are the method and the target.
-        let headers = head.headers().iter().filter(|(name, _)| !name.starts_with(b":"));
+        // The other pseudo-headers are the method and the target.
+        let headers = head.headers().iter().filter(|(name, _)| !name.starts_with(b":") || *name == b":authority");
         let headers: Vec<(&[u8], &[u8])> = headers.collect();
         let request =
             Request { method: head.method().as_str().as_bytes(), target: head.target(), headers: &headers, body };
         let mut inspection = self.scanner.begin(&rules.settings, &mut self.scratch);
+        inspection.skip(known);
         inspect(&request, &mut inspection);
         inspection.is_attack().then(|| Attack::new(&inspection.finish(), rules.settings.threshold)).flatten()
     }
@@ -109,32 +138,57 @@ pub struct Attack {
     /// For the log: what was found where, and the exception that would let it pass.
     pub detail: String,
     /// The payload rules that found it, each once.
-    pub found_by: Vec<&'static str>,
+    pub found_by: Vec<Signature>,
+}
+
+/// A payload rule, for its counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signature {
+    /// A built-in one, by its name.
+    BuiltIn(&'static str),
+    /// One of the operator, by its place.
+    Own(u16),
 }
 
 impl Attack {
     fn new(verdict: &Verdict, threshold: u16) -> Option<Self> {
         let (family, score) = verdict.worst()?;
-        let mut findings = verdict.findings().iter().filter(|finding| finding.rule.family() == family);
+        let mut findings = verdict.findings().iter().filter(|finding| finding.by.family() == family);
         let heaviest = findings.clone().max_by_key(|finding| finding.weight)?;
-        let mut found_by: Vec<&'static str> = Vec::new();
-        for name in findings.by_ref().map(|finding| finding.rule.as_str()) {
+        let mut found_by: Vec<Signature> = Vec::new();
+        for name in findings.by_ref().map(|finding| match &finding.by {
+            FoundBy::BuiltIn(rule) => Signature::BuiltIn(rule.as_str()),
+            FoundBy::Own(label) => Signature::Own(label.index),
+        }) {
             if !found_by.contains(&name) {
                 found_by.push(name);
             }
         }
-        let Finding { rule, place, name, excerpt, .. } = heaviest;
+        let Finding { by, place, name, excerpt, .. } = heaviest;
         let name = printable(name);
+        let family_word = family.as_str();
+        let (about, way_out) = match by {
+            FoundBy::BuiltIn(_) => {
+                (String::new(), format!("except: [{{parameter: {name:?}, families: [{family_word}]}}]"))
+            }
+            FoundBy::Own(label) => (described(label), format!("without_rules: [{}]", label.name)),
+        };
         let detail = format!(
-            "{} in {} {name:?}: {:?} ({score} of {threshold} points of {family}); if this is no attack: \
-             payload: {{except: [{{parameter: {name:?}, families: [{family}]}}]}}",
-            rule.as_str(),
+            "{}{about} in {} {name:?}: {:?} ({score} of {threshold} points of {family_word}); if this is no attack: \
+             payload: {{{way_out}}}",
+            by.as_str(),
             place.as_str(),
             redacted(excerpt),
-            family = family.as_str(),
         );
         Some(Self { detail, found_by })
     }
+}
+
+/// What the operator says about a rule.
+fn described(label: &Label) -> String {
+    let message = if label.message.is_empty() { String::new() } else { format!(" {:?}", label.message) };
+    let tags = if label.tags.is_empty() { String::new() } else { format!(" [{}]", label.tags.join(", ")) };
+    format!("{message}{tags}")
 }
 
 fn printable(name: &[u8]) -> Cow<'_, str> {

@@ -28,6 +28,11 @@ impl<'a> Origin<'a> {
         Self { written: Some(written), variables }
     }
 
+    /// What is written there itself.
+    pub fn written(&self) -> Option<&'a PolicySection> {
+        self.written
+    }
+
     /// Whether it is a rule, which knows its path and its limits.
     pub fn is_rule(&self) -> bool {
         self.variables.is_some()

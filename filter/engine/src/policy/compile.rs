@@ -13,6 +13,7 @@ use crate::config::schema::{
     Unmatched, UnmatchedMethod,
 };
 use crate::config::{Node, Problems, Read};
+use crate::input::{InputRules, schema};
 use crate::matching::{Match, RuleIndex};
 use crate::payload::PayloadRules;
 use crate::proof::Demanded;
@@ -22,9 +23,12 @@ use crate::scopes::Scopes;
 use crate::strict_json;
 
 use super::authorisation::{self, Origin};
+use super::payload::Own;
 use super::provider::Surroundings;
 use super::{Binding, Environment, HeaderRules, Limit, Policy, Provider, Required, Rule, Who};
-use super::{addresses, ban, cors, limit_costs, payload, responses, salvage, services};
+use super::{
+    addresses, ban, cors, input, limit_costs, limit_service, own_rules, payload, responses, salvage, services, surge,
+};
 
 /// How deeply a configuration may nest.
 const MAX_DEPTH: usize = 32;
@@ -95,8 +99,14 @@ struct Compiler<'a> {
     resources: HashMap<&'a str, String>,
     /// What responses look like where a rule says nothing.
     responses: Option<Rc<ResponseRules>>,
+    /// What requests may look like, by where that is written; `None`: nothing is checked.
+    inputs: HashMap<String, Option<Rc<InputRules>>>,
+    /// The schemas of all of them.
+    schemas: schema::Compiler<'a>,
     /// Which attacks are looked for where a rule says nothing.
     payload: Option<Rc<PayloadRules>>,
+    /// What the operator looks for beside that.
+    own: Own<'a>,
 }
 
 impl<'a> Compiler<'a> {
@@ -107,7 +117,10 @@ impl<'a> Compiler<'a> {
             limit_names: numbered(config.limits.keys().collect()),
             resources: HashMap::new(),
             responses: None,
+            inputs: HashMap::new(),
+            schemas: schema::Compiler::new(&config.schemas),
             payload: None,
+            own: Own { names: &config.payload_rules, rules: Rc::default() },
             config,
             problems,
         }
@@ -158,16 +171,22 @@ impl<'a> Compiler<'a> {
             .iter()
             .map(|(name, section)| Limit::compile(name, section, Mode::Enforce, self.problems))
             .collect();
+        let limit_service = limit_service::compile(config, &providers, self.problems);
         let bans: Vec<_> =
             config.bans.iter().map(|(name, section)| ban::compile(name, section, config, self.problems)).collect();
+        let surges: Vec<_> =
+            config.surge.iter().map(|(name, section)| surge::compile(name, section, self.problems)).collect();
         let default_bans = ban::named("defaults.bans", &config.defaults.bans, config, self.problems);
         let address_lists = addresses::lists(config, self.problems);
         let dress = config.defaults.responses.as_ref();
         let responses = dress.and_then(|section| responses::compile("defaults.responses", section, self.problems));
         self.responses = responses.clone();
+        self.own.rules = own_rules::compile(config, self.problems);
         let looked_for = config.defaults.payload.as_ref();
-        self.payload = looked_for.and_then(|section| payload::compile("defaults.payload", section, self.problems));
+        self.payload =
+            looked_for.and_then(|section| payload::compile("defaults.payload", section, &self.own, self.problems));
         self.check_edges();
+        self.compile_inputs();
         let flat = self.flatten_policies();
         self.limits_exist("defaults.limits", &config.defaults.limits);
         if let Some(name) = &config.defaults.policy
@@ -232,6 +251,8 @@ impl<'a> Compiler<'a> {
             mode: config.mode,
             providers: providers.into_iter().collect::<Option<_>>()?,
             limits: limits.into_iter().collect::<Option<_>>()?,
+            limit_service,
+            surges: surges.into_iter().collect::<Option<_>>()?,
             bans: bans.into_iter().collect::<Option<_>>()?,
             default_bans,
             answers_preflights: rules.iter().flatten().any(|rule| rule.cors.is_some()),
@@ -243,6 +264,8 @@ impl<'a> Compiler<'a> {
             unmatched,
             names_methods: config.defaults.unmatched_method == UnmatchedMethod::NotAllowed,
             address_lists,
+            own_rules: self.own.rules,
+            schemas: self.schemas.finish(self.problems),
             responses,
             key_set_sources,
             introspections,
@@ -251,6 +274,7 @@ impl<'a> Compiler<'a> {
             internal_tokens,
             documents,
             identity_headers,
+            tells_access_log: config.access_log,
             realm: config.answers.realm.clone(),
             type_base: config.answers.type_base.clone(),
             max_waiting: usize::try_from(config.max_waiting).unwrap_or(usize::MAX),
@@ -292,12 +316,35 @@ impl<'a> Compiler<'a> {
                 cors::compile(&at, section, self.problems);
             }
             if let Some(section) = &section.payload {
-                payload::compile(&member_path(&at, "payload"), section, self.problems);
+                payload::compile(&member_path(&at, "payload"), section, &self.own, self.problems);
             }
             if let Some(section) = &section.responses {
                 responses::compile(&member_path(&at, "responses"), section, self.problems);
             }
         }
+    }
+
+    /// What requests may look like is compiled where it is written, and once, however many rules inherit it.
+    fn compile_inputs(&mut self) {
+        let config = self.config;
+        self.schemas.compile_named(self.problems);
+        let policies = config.policies.values();
+        let sections = policies.chain(config.rules.iter().map(|rule| &rule.policy)).map(|section| &section.input);
+        for placed in sections.chain([&config.defaults.input]).flatten() {
+            let rules = input::compile(placed, &mut self.schemas, self.problems);
+            self.inputs.insert(placed.at.clone(), rules);
+        }
+    }
+
+    fn input_rules(&mut self, section: &PolicySection, path: &str, origin: &Origin<'_>) -> Option<Rc<InputRules>> {
+        let placed = section.input.as_ref().or(self.config.defaults.input.as_ref())?;
+        let rules = self.inputs.get(&placed.at)?.clone()?;
+        for name in rules.parameters.path_variables().filter(|name| origin.lacks_variable(name)) {
+            let problem =
+                format!("the parameter {name:?} of {} is in the path, and `match.path` has no {{{name}}}", placed.at);
+            self.problems.add_with_hint(path, problem, "without it, every request would be refused");
+        }
+        Some(rules)
     }
 
     fn route_selection(&mut self, named: &HashMap<String, usize>) -> RouteSelection {
@@ -326,6 +373,7 @@ impl<'a> Compiler<'a> {
         let config = self.config;
         let declared = (config.providers.keys().map(|name| ("providers", name)))
             .chain(config.limits.keys().map(|name| ("limits", name)))
+            .chain(config.surge.keys().map(|name| ("surge", name)))
             .chain(config.bans.keys().map(|name| ("bans", name)))
             .chain(config.policies.keys().map(|name| ("policies", name)));
         for (section, name) in declared {
@@ -438,6 +486,11 @@ impl<'a> Compiler<'a> {
         let origin = Origin::rule(&section.policy, meets);
         let mut rule = self.compile_policy(path, label, &merged, &origin, section.allow, limits)?;
         rule.serve = section.serve;
+        if section.serve.is_some() && section.policy.surge.is_some() {
+            let problem = "means nothing: the gateway itself answers, and no service";
+            self.problems.add_with_hint(member_path(path, "surge"), problem, "leave it out");
+        }
+        rule.surge = rule.surge.filter(|_| section.serve.is_none());
         // What the gateway itself serves is for operators, not for pages of other origins.
         rule.cors = rule.cors.filter(|_| section.serve.is_none());
         if let Some(serve) = section.serve {
@@ -550,6 +603,7 @@ impl<'a> Compiler<'a> {
         });
         let challenges = self.challenges(who.as_ref());
         let authorisation = authorisation::compile(path, section, origin, allow, self.problems);
+        let surge = surge::of_rule(path, section, origin, allow, config, self.problems);
         Some(Rule {
             serve: None,
             internal_audience: section.internal_token.as_ref().map(|token| token.audience.clone()),
@@ -565,8 +619,9 @@ impl<'a> Compiler<'a> {
                 Some(section) => responses::compile("", section, &mut Problems::default()),
                 None => self.responses.clone(),
             },
+            input: self.input_rules(section, path, origin),
             payload: match &section.payload {
-                Some(section) => payload::compile("", section, &mut Problems::default()),
+                Some(section) => payload::compile("", section, &self.own, &mut Problems::default()),
                 None => self.payload.clone(),
             },
             who: who?,
@@ -576,6 +631,7 @@ impl<'a> Compiler<'a> {
             limits_by_principal,
             bans,
             costs: costs?,
+            surge,
             headers: headers?,
         })
     }
@@ -668,11 +724,15 @@ fn inherit(section: &mut PolicySection, base: &PolicySection) {
     section.cost = section.cost.or(base.cost);
     section.cost_from = section.cost_from.take().or_else(|| base.cost_from.clone());
     section.refund_on = section.refund_on.take().or_else(|| base.refund_on.clone());
+    section.surge = section.surge.take().or_else(|| base.surge.clone());
+    section.priority = section.priority.or(base.priority);
+    section.priority_from = section.priority_from.take().or_else(|| base.priority_from.clone());
     section.headers = section.headers.take().or_else(|| base.headers.clone());
     section.internal_token = section.internal_token.take().or_else(|| base.internal_token.clone());
     section.resource = section.resource.take().or_else(|| base.resource.clone());
     section.addresses = section.addresses.take().or_else(|| base.addresses.clone());
     section.cors = section.cors.take().or_else(|| base.cors.clone());
+    section.input = section.input.take().or_else(|| base.input.clone());
     section.payload = section.payload.take().or_else(|| base.payload.clone());
     section.responses = section.responses.take().or_else(|| base.responses.clone());
     section.mode = section.mode.or(base.mode);

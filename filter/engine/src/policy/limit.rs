@@ -1,13 +1,13 @@
 //! A compiled limit, and how one is made of its section.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use crate::config::Problems;
 use crate::config::document::member_path;
-use crate::config::schema::{AlgorithmSection, LimitSection, Mode, OnError, OverflowSection};
+use crate::config::schema::{AlgorithmSection, LimitSection, Mode, OnError, OverflowSection, ScopeSection};
 use crate::config::units::{CalendarQuota, Period, Rate};
-use crate::limits::{Algorithm, QuotaError, fixed_window, gcra, sliding_window};
+use crate::limits::{Algorithm, QuotaError, fixed_window, gcra, in_flight, sliding_window};
 
 use super::limit_key::LimitKey;
 
@@ -34,6 +34,8 @@ pub struct Limit {
     pub on_error: OnError,
     /// Whether refusals of this limit are carried out.
     pub mode: Mode,
+    /// Whether the limit service counts it too.
+    pub is_global: bool,
 }
 
 /// What some clients may, by a claim of theirs.
@@ -77,12 +79,18 @@ impl Limit {
             },
             on_error: section.on_error,
             mode: section.mode.unwrap_or(default_mode),
+            is_global: section.scope == ScopeSection::Global,
         })
     }
 
     /// Whether the limit can only be charged once the caller is known.
     pub fn needs_principal(&self) -> bool {
         self.key.needs_principal() || self.tiers.is_some()
+    }
+
+    /// Whether it counts requests in flight.
+    pub fn is_in_flight(&self) -> bool {
+        self.algorithm.is_in_flight()
     }
 
     /// What any client may: the limit's own, then that of each tier with its name.
@@ -94,26 +102,50 @@ impl Limit {
 
 /// Fields that mean nothing beside each other.
 fn combinations(path: &str, section: &LimitSection, problems: &mut Problems) {
-    match (&section.rate, &section.quota) {
-        (None, None) => {
-            let hint = "set `rate`, such as `1000/min`, or `quota`, such as `1000000/month`";
+    let said = [
+        ("rate", section.rate.is_some()),
+        ("quota", section.quota.is_some()),
+        ("concurrency", section.concurrency.is_some()),
+    ];
+    let mut said = said.into_iter().filter_map(|(field, is_said)| is_said.then_some(field));
+    match said.next() {
+        None => {
+            let hint =
+                "set `rate`, such as `1000/min`, `quota`, such as `1000000/month`, or `concurrency`, such as `20`";
             problems.add_with_hint(path, "does not say how much it admits", hint);
         }
-        (Some(_), Some(_)) => {
-            let hint = "make two limits of it: a rule can name both";
-            problems.add_with_hint(member_path(path, "quota"), "contradicts `rate`", hint);
+        Some(first) => {
+            for field in said {
+                let hint = "make two limits of it: a rule can name both";
+                problems.add_with_hint(member_path(path, field), format!("contradicts `{first}`"), hint);
+            }
         }
-        _ => {}
     }
+    let in_flight = section.concurrency.is_some() && section.rate.is_none() && section.quota.is_none();
     let window = match (&section.quota, section.algorithm) {
+        _ if in_flight => Some("`concurrency`"),
         (Some(_), _) => Some("a quota"),
         (None, Some(AlgorithmSection::FixedWindow)) => Some("`fixed_window`"),
         (None, Some(AlgorithmSection::SlidingWindow)) => Some("`sliding_window`"),
         (None, None | Some(AlgorithmSection::Gcra)) => None,
     };
     if let (Some(window), Some(_)) = (window, section.burst) {
-        let problem = format!("means nothing to {window}, which admits all of its window at once");
-        problems.add_with_hint(member_path(path, "burst"), problem, "leave it out, or use `algorithm: gcra`");
+        let (problem, hint) = match in_flight {
+            true => ("means nothing to `concurrency`: all of it may come at once".to_owned(), "leave it out"),
+            false => (
+                format!("means nothing to {window}, which admits all of its window at once"),
+                "leave it out, or use `algorithm: gcra`",
+            ),
+        };
+        problems.add_with_hint(member_path(path, "burst"), problem, hint);
+    }
+    if let (true, Some(algorithm)) = (in_flight, section.algorithm) {
+        let problem = format!("{:?} contradicts `concurrency`, which counts no rate", algorithm.as_str());
+        problems.add_with_hint(member_path(path, "algorithm"), problem, "leave it out, or write a `rate`");
+    }
+    if in_flight && section.scope == ScopeSection::Global {
+        let hint = "leave it out: a limit service counts rates, and learns of no request's end";
+        problems.add_with_hint(member_path(path, "scope"), "\"global\" means nothing to `concurrency`", hint);
     }
     if let (Some(_), Some(algorithm)) = (&section.quota, section.algorithm) {
         let problem =
@@ -130,6 +162,9 @@ fn combinations(path: &str, section: &LimitSection, problems: &mut Problems) {
 fn own(path: &str, section: &LimitSection, problems: &mut Problems) -> Option<Algorithm> {
     if let Some(quota) = &section.quota {
         return calendar(&member_path(path, "quota"), quota, problems);
+    }
+    if let (Some(most), None) = (section.concurrency, &section.rate) {
+        return concurrency(&member_path(path, "concurrency"), most, problems);
     }
     let rate = section.rate.as_ref()?;
     let burst = match section.burst.map(NonZeroU64::new) {
@@ -172,6 +207,18 @@ fn windowed(
     }
 }
 
+fn concurrency(at: &str, most: u64, problems: &mut Problems) -> Option<Algorithm> {
+    let made = u32::try_from(most).ok().filter(|most| *most <= MAX_CONCURRENCY).and_then(NonZeroU32::new);
+    if made.is_none() {
+        let problem = format!("{most} is not between 1 and {MAX_CONCURRENCY}");
+        problems.add_with_hint(at, problem, "how many requests of one client may be in flight at the same time");
+    }
+    made.map(|most| Algorithm::InFlight(in_flight::Quota::new(most)))
+}
+
+/// More than a proxy carries.
+const MAX_CONCURRENCY: u32 = 1_000_000;
+
 fn calendar(at: &str, quota: &CalendarQuota, problems: &mut Problems) -> Option<Algorithm> {
     const DAY: Duration = Duration::from_secs(86_400);
     let made = match quota.period {
@@ -186,12 +233,13 @@ fn tiers(path: &str, section: &LimitSection, own: &Algorithm, problems: &mut Pro
     let tiers = section.tiers.as_ref()?;
     let at = member_path(&member_path(path, "tiers"), "values");
     if tiers.values.is_empty() {
-        problems.add_with_hint(at.clone(), "names no tier", "such as `{gold: 5000/min}`");
+        let hint = if own.is_in_flight() { "such as `{gold: 50}`" } else { "such as `{gold: 5000/min}`" };
+        problems.add_with_hint(at.clone(), "names no tier", hint);
     }
     let mut values = Vec::new();
     for (name, text) in &tiers.values {
         let at = member_path(&at, name);
-        if let Some(algorithm) = tier(&at, text, section, own, problems) {
+        if let Some(algorithm) = tier(&at, &text.0, section, own, problems) {
             values.push((name.clone(), algorithm));
         }
     }
@@ -199,6 +247,14 @@ fn tiers(path: &str, section: &LimitSection, own: &Algorithm, problems: &mut Pro
 }
 
 fn tier(at: &str, text: &str, section: &LimitSection, own: &Algorithm, problems: &mut Problems) -> Option<Algorithm> {
+    if own.is_in_flight() {
+        let Ok(most) = text.trim().parse() else {
+            let problem = format!("{text:?} is not a number of requests in flight");
+            problems.add_with_hint(at, problem, "write a whole number, such as `50`");
+            return None;
+        };
+        return concurrency(at, most, problems);
+    }
     let made = if section.quota.is_some() {
         let Some(quota) = CalendarQuota::parse(text) else {
             problems.add_with_hint(at, format!("{text:?} is not a quota"), "write `1000000/month` or `10000/day`");

@@ -46,6 +46,8 @@ pub fn compile<'a>(
     problems: &mut Problems,
 ) -> Option<Costs> {
     let before = problems.len();
+    // A request in flight is one, whatever it costs.
+    let limits = limits.filter(|limit| !limit.is_in_flight());
     let each = section.cost.unwrap_or(1);
     if each == 0 || each > MAX_COST {
         problems.add(member_path(path, "cost"), format!("{each} is not between 1 and {MAX_COST}"));
@@ -72,7 +74,11 @@ pub fn compile<'a>(
         ("refund_on", section.refund_on.is_some()),
     ];
     for (field, _) in fields.into_iter().filter(|(_, is_set)| *is_set && is_rule && limits.clone().next().is_none()) {
-        problems.add_with_hint(member_path(path, field), "means nothing: no limit applies", "name one in `limits`");
+        problems.add_with_hint(
+            member_path(path, field),
+            "means nothing: no limit on rates or quotas applies",
+            "name one in `limits`",
+        );
     }
     for limit in limits {
         let too_small = limit.algorithms().find(|(_, algorithm)| algorithm.most_at_once() < each);

@@ -10,11 +10,9 @@ use super::compile::header_name;
 
 /// What a limit counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LimitKey {
-    /// All parts together.
-    All(Vec<KeyPart>),
-    /// The first part that the request has.
-    FirstOf(Vec<KeyPart>),
+pub struct LimitKey {
+    /// All of them together; of each, the first part that the request has.
+    choices: Vec<Vec<KeyPart>>,
 }
 
 /// One part of a limit's key.
@@ -34,6 +32,10 @@ pub enum KeyPart {
     Route,
     /// The method.
     Method,
+    /// The host that the request is for.
+    Host,
+    /// A parameter of the query, decoded.
+    Query(String),
     /// A request header.
     Header(String),
     /// A claim of the verified identity.
@@ -43,14 +45,15 @@ pub enum KeyPart {
 }
 
 /// The words of parts that need no name.
-const PLAIN: &[&str] = &["principal", "client_id", "api_key", "ip", "rule", "route", "method"];
+const PLAIN: &[&str] = &["principal", "client_id", "api_key", "ip", "rule", "route", "method", "host"];
 /// How parts with a name are written.
-const NAMED: &[&str] = &["header:NAME", "claim:NAME", "path:NAME"];
+const NAMED: &[&str] = &["header:NAME", "query:NAME", "claim:NAME", "path:NAME"];
 
 impl KeyPart {
     fn parse(at: &str, text: &str, prefix: Ipv6Prefix, problems: &mut Problems) -> Option<Self> {
         match text.split_once(':') {
             Some(("header", name)) => return header_name(at, name, problems).map(Self::Header),
+            Some(("query", name)) if !name.is_empty() => return Some(Self::Query(name.to_owned())),
             Some(("claim", claim)) if !claim.is_empty() => return Some(Self::Claim(claim.to_owned())),
             Some(("path", name)) if !name.is_empty() => return Some(Self::PathVariable(name.to_owned())),
             _ => {}
@@ -63,6 +66,7 @@ impl KeyPart {
             "rule" => Some(Self::Rule),
             "route" => Some(Self::Route),
             "method" => Some(Self::Method),
+            "host" => Some(Self::Host),
             _ => {
                 let known: Vec<&str> = PLAIN.iter().chain(NAMED).copied().collect();
                 let hint = match suggest::nearest(text, known.iter().copied()) {
@@ -86,6 +90,8 @@ impl KeyPart {
             // Beside the rule, which has no name in a descriptor.
             Self::Route => (PartKind::Route, "proxy"),
             Self::Method => (PartKind::Method, ""),
+            Self::Host => (PartKind::Host, ""),
+            Self::Query(name) => (PartKind::Query, name),
             Self::Header(name) => (PartKind::Header, name),
             Self::Claim(name) => (PartKind::Claim, name),
             Self::PathVariable(name) => (PartKind::PathVariable, name),
@@ -102,6 +108,8 @@ impl KeyPart {
             Self::Rule => "rule".to_owned(),
             Self::Route => "route".to_owned(),
             Self::Method => "method".to_owned(),
+            Self::Host => "host".to_owned(),
+            Self::Query(name) => format!("query:{name}"),
             Self::Header(name) => format!("header:{name}"),
             Self::Claim(name) => format!("claim:{name}"),
             Self::PathVariable(name) => format!("path:{name}"),
@@ -118,19 +126,18 @@ impl LimitKey {
     pub fn compile(path: &str, section: &LimitSection, problems: &mut Problems) -> Option<Self> {
         let at = member_path(path, "key");
         let prefix = ipv6_prefix(path, section, problems);
-        let (first_of, parts) = match &section.key {
-            KeySection::All(parts) => (false, parts),
-            KeySection::FirstOf(parts) => (true, parts),
-        };
-        let read = |part: &String| KeyPart::parse(&at, part, prefix.unwrap_or_default(), problems);
+        let KeySection(choices) = &section.key;
+        let mut read = |part: &String| KeyPart::parse(&at, part, prefix.unwrap_or_default(), problems);
         // Every part is read before the first failure counts: all problems at once.
-        let parts: Vec<Option<KeyPart>> = parts.iter().map(read).collect();
-        let parts: Vec<KeyPart> = parts.into_iter().collect::<Option<_>>()?;
-        if parts.is_empty() {
+        let choices: Vec<Vec<Option<KeyPart>>> =
+            choices.iter().map(|parts| parts.iter().map(&mut read).collect()).collect();
+        let choices: Vec<Vec<KeyPart>> =
+            choices.into_iter().map(|parts| parts.into_iter().collect()).collect::<Option<_>>()?;
+        if choices.is_empty() {
             problems.add(at, "names no key part");
             return None;
         }
-        let key = if first_of { Self::FirstOf(parts) } else { Self::All(parts) };
+        let key = Self { choices };
         if section.ipv6_prefix.is_some() && !key.reads_address() {
             let hint = "it belongs to the key part `ip`";
             problems.add_with_hint(member_path(path, "ipv6_prefix"), "means nothing to this key", hint);
@@ -139,26 +146,29 @@ impl LimitKey {
         prefix.map(|_| key)
     }
 
-    /// The parts in their order.
-    pub fn parts(&self) -> &[KeyPart] {
-        match self {
-            Self::All(parts) | Self::FirstOf(parts) => parts,
-        }
+    /// What counts together; of each, the first part that the request has.
+    pub fn choices(&self) -> &[Vec<KeyPart>] {
+        &self.choices
+    }
+
+    /// All parts that may count, in their order.
+    pub fn parts(&self) -> impl Iterator<Item = &KeyPart> {
+        self.choices.iter().flatten()
     }
 
     /// Whether the client's address is part of the key.
     pub fn reads_address(&self) -> bool {
-        self.parts().iter().any(|part| matches!(part, KeyPart::Ip(_)))
+        self.parts().any(|part| matches!(part, KeyPart::Ip(_)))
     }
 
     /// Whether the limit can only be charged once the caller is known.
     pub fn needs_principal(&self) -> bool {
-        self.parts().iter().any(KeyPart::needs_principal)
+        self.parts().any(KeyPart::needs_principal)
     }
 
     /// The variables of the rule's path that are part of the key.
     pub fn path_variables(&self) -> impl Iterator<Item = &str> {
-        self.parts().iter().filter_map(|part| match part {
+        self.parts().filter_map(|part| match part {
             KeyPart::PathVariable(name) => Some(name.as_str()),
             _ => None,
         })

@@ -6,20 +6,25 @@ mod ban;
 mod compile;
 mod compile_match;
 mod cors;
+mod input;
 mod limit;
 mod limit_costs;
 mod limit_key;
+mod limit_service;
+mod own_rules;
 mod payload;
 mod provider;
 mod responses;
 mod rule;
 mod salvage;
 mod services;
+mod surge;
 
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use portcullis_payload::own::OwnRules;
 use serde_json::Value;
 
 use crate::addresses::AddressList;
@@ -27,6 +32,8 @@ use crate::answer::LocalDocument;
 use crate::bans::Ban;
 use crate::config::Problems;
 use crate::config::schema::{LimitHeaders, Mode};
+use crate::global_limits::LimitService;
+use crate::input::SchemaSet;
 use crate::introspection::IntrospectionSource;
 use crate::key_sets::KeySetSource;
 use crate::matching::RuleIndex;
@@ -43,6 +50,7 @@ pub use provider::{
 };
 pub use rule::{HeaderRules, Required, Rule, Who};
 pub use services::InternalTokens;
+pub use surge::{Surge, SurgeUse};
 
 /// Looks up a variable of the VM's environment, where secrets come from.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -56,6 +64,10 @@ pub struct Policy {
     pub providers: Vec<Provider>,
     /// The limits.
     pub limits: Vec<Limit>,
+    /// The service that counts global limits; `None` where there are none.
+    pub limit_service: Option<LimitService>,
+    /// The bounds by which requests are shed.
+    pub surges: Vec<Surge>,
     /// The bans.
     pub bans: Vec<Ban>,
     /// Those that apply where no rule does, by index.
@@ -78,6 +90,10 @@ pub struct Policy {
     pub answers_preflights: bool,
     /// The lists of addresses, in the order of their names.
     pub address_lists: Vec<AddressList>,
+    /// Payload rules that the operator wrote.
+    pub own_rules: Rc<OwnRules>,
+    /// The schemas that requests must meet.
+    pub schemas: SchemaSet,
     /// What responses look like where no rule applies.
     pub responses: Option<Rc<ResponseRules>>,
     /// Remote key sets, in the order in which providers refer to them.
@@ -94,6 +110,8 @@ pub struct Policy {
     pub documents: Vec<(String, LocalDocument)>,
     /// Headers that only the gateway may set, sorted, lower-case with `-` for `_`.
     pub identity_headers: Vec<String>,
+    /// Whether the proxy's access log is told what became of each request.
+    pub tells_access_log: bool,
     /// The `realm` of challenges.
     pub realm: String,
     /// What stands before the reason code in a problem document's `type`.
@@ -169,6 +187,11 @@ impl Policy {
     /// The name of the limit at `index`, for counters.
     pub fn limit_label(&self, index: u16) -> Option<&str> {
         self.limits.get(usize::from(index)).map(|limit| limit.name.as_str())
+    }
+
+    /// The name of the surge bound at `index`, for counters.
+    pub fn surge_label(&self, index: u16) -> Option<&str> {
+        self.surges.get(usize::from(index)).map(|surge| surge.name.as_str())
     }
 
     /// The name of the ban at `index`, for counters.

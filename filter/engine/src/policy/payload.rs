@@ -1,16 +1,26 @@
 //! A `payload` section as settings of the scanner.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use portcullis_payload::own::OwnRules;
 use portcullis_payload::{Exception, Family, RuleId, Settings};
 
 use crate::config::Problems;
 use crate::config::document::member_path;
-use crate::config::schema::{Mode, PayloadSection};
+use crate::config::schema::{Mode, OwnRuleSection, PayloadSection};
 use crate::payload::PayloadRules;
 
+/// Rules of the operator: as written, for their names, and as compiled, in the same order.
+pub struct Own<'a> {
+    /// As written.
+    pub names: &'a BTreeMap<String, OwnRuleSection>,
+    /// As compiled.
+    pub rules: Rc<OwnRules>,
+}
+
 /// Compiles a `payload` section at `at`. `None` means that problems were added, or that payload rules are off.
-pub fn compile(at: &str, section: &PayloadSection, problems: &mut Problems) -> Option<Rc<PayloadRules>> {
+pub fn compile(at: &str, section: &PayloadSection, own: &Own<'_>, problems: &mut Problems) -> Option<Rc<PayloadRules>> {
     let before = problems.len();
     let level = u8::try_from(section.level).ok().filter(|level| (1..=3).contains(level));
     if level.is_none() {
@@ -22,13 +32,17 @@ pub fn compile(at: &str, section: &PayloadSection, problems: &mut Problems) -> O
         problems.add_with_hint(member_path(at, "threshold"), problem, "5 is one certain sign");
     }
     let without = families(&member_path(at, "without"), &section.without, problems);
-    let mut without_rules = Vec::new();
+    let (mut without_rules, mut without_own) = (Vec::new(), Vec::new());
     for (index, name) in section.without_rules.iter().enumerate() {
-        match RuleId::all().find(|rule| rule.as_str() == name) {
-            Some(rule) => without_rules.push(rule),
-            None => {
+        let own_index = own.names.keys().position(|known| known == name).and_then(|index| u16::try_from(index).ok());
+        match (RuleId::all().find(|rule| rule.as_str() == name), own_index) {
+            (Some(rule), _) => without_rules.push(rule),
+            (None, Some(index)) => without_own.push(index),
+            (None, None) => {
                 let at = format!("{}[{index}]", member_path(at, "without_rules"));
-                problems.add_unknown_name(at, "payload rule", name, RuleId::all().map(RuleId::as_str));
+                let mut known: Vec<&str> = own.names.keys().map(String::as_str).collect();
+                known.extend(RuleId::all().map(|rule| -> &str { rule.as_str() }));
+                problems.add_unknown_name(at, "payload rule", name, known);
             }
         }
     }
@@ -54,7 +68,16 @@ pub fn compile(at: &str, section: &PayloadSection, problems: &mut Problems) -> O
     }
     Some(Rc::new(PayloadRules {
         mode: section.mode.unwrap_or(Mode::Enforce),
-        settings: Settings { level: level?, threshold: threshold?, without, without_rules, except, protocol: true },
+        settings: Settings {
+            level: level?,
+            threshold: threshold?,
+            without,
+            without_rules,
+            except,
+            protocol: true,
+            own: Rc::clone(&own.rules),
+            without_own,
+        },
         max_body: section.max_body.as_usize(),
         on_over: section.on_over,
         max_inflated: section.max_inflated.as_usize(),

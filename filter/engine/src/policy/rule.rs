@@ -7,11 +7,12 @@ use crate::answer::Challenges;
 use crate::authorisation::Authorisation;
 use crate::config::schema::{Check, Mode, Serve};
 use crate::cors::Cors;
+use crate::input::InputRules;
 use crate::payload::PayloadRules;
 use crate::responses::ResponseRules;
 use crate::scopes::Scopes;
 
-use super::Costs;
+use super::{Costs, SurgeUse};
 
 /// What applies to a request: who may pass, with which scopes, how often, with which headers.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,10 +43,14 @@ pub struct Rule {
     pub bans: Vec<usize>,
     /// What a request costs these limits.
     pub costs: Costs,
+    /// The bound by which requests are shed while their service is slow.
+    pub surge: Option<SurgeUse>,
     /// Rules about request headers.
     pub headers: HeaderRules,
     /// What the gateway itself answers, once all checks have passed.
     pub serve: Option<Serve>,
+    /// What requests may look like.
+    pub input: Option<Rc<InputRules>>,
     /// The attacks that are looked for.
     pub payload: Option<Rc<PayloadRules>>,
     /// The audience of the internal token that the service gets.

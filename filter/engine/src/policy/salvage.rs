@@ -38,12 +38,15 @@ pub fn further<'a>(document: &'a Value, known: &'a Problems, found: &'a Problems
             other.starts_with(&path) || path.starts_with(&other)
         });
         // A name that is declared, though its section does not read, is no unknown name.
-        let declared =
-            ["providers", "limits", "bans", "policies", "resources", "address_lists"].iter().any(|section| {
+        let declared = ["providers", "limits", "surge", "bans", "policies", "resources", "address_lists", "schemas"]
+            .iter()
+            .any(|section| {
                 let names = document.get(section).and_then(Value::as_object);
                 names.is_some_and(|names| names.keys().any(|name| problem.problem.ends_with(&format!(" {name:?}"))))
             });
-        !touched && !declared
+        // Nor is a limit service missing that is there, and does not read.
+        let service = problem.problem.ends_with("`limit_service`") && document.get("limit_service").is_some();
+        !touched && !declared && !service
     })
 }
 

@@ -3,7 +3,6 @@
 use crate::answer::{Answer, Denial, LocalAnswer, Reason};
 use crate::config::schema::Mode;
 use crate::cors::{Preflight, origin_of};
-use crate::counters::{CounterId, Verdict};
 use crate::http::{Method, RequestPath};
 use crate::policy::Rule;
 use crate::routes::Selected;
@@ -33,7 +32,7 @@ impl Walk<'_> {
             self.rule = NO_RULE;
             return Ok(());
         }
-        self.engine.counters.add(CounterId::Decision(self.rule, Reason::Ok, Verdict::Allowed));
+        self.pass();
         let lines = cors.preflight_headers(&preflight).into_iter().map(|(name, value)| (name.into(), value));
         let mut headers = lines.collect();
         self.put_dress_on(&mut headers);

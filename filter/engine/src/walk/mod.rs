@@ -4,8 +4,12 @@ mod addresses;
 mod authorise;
 mod bans;
 mod cors;
+mod global_limits;
 mod identify;
+mod input;
 mod payload;
+mod surge;
+mod suspended;
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -34,8 +38,9 @@ use crate::revocation;
 use crate::routes::{JudgedRoute, Selected};
 use crate::time::UnixNanos;
 
+pub(crate) use global_limits::{Asking, Charged};
 pub use payload::Body;
-pub(crate) use payload::Suspended;
+pub(crate) use suspended::Suspended;
 
 /// What a request has behind it when it is judged again.
 #[derive(Debug, Default)]
@@ -52,10 +57,16 @@ pub struct Progress {
     pub noted_ban: bool,
     /// The user name that its credential claims, where a ban asks for it.
     pub claimed_name: Option<Vec<u8>>,
+    /// The first reason for which it would have been refused, had it not been in monitor mode.
+    pub watched: Option<Reason>,
     /// It has been refused for an offence already, perhaps in monitor mode.
     pub offended: bool,
     /// What was charged, where the response may settle it.
     pub charges: Vec<(u16, Charge)>,
+    /// Slots of requests in flight that were taken, until the engine keeps them for the request.
+    pub slots: Vec<(u16, Charge)>,
+    /// The bound of which the request has taken a place, until the engine keeps it.
+    pub place: Option<u16>,
     /// The request's DPoP proof is in the store of used ones, by this very request.
     pub used_proof: bool,
     /// Answers about opaque tokens that the request has waited for.
@@ -84,6 +95,8 @@ pub enum Stop {
     NeedBody(Box<Suspended>, usize),
     /// An introspection endpoint has to be asked.
     Ask(Question),
+    /// The limit service has to be asked.
+    AskLimits(Box<Asking>),
     /// The keys of `provider` are on their way.
     Wait {
         /// The provider's name.
@@ -116,6 +129,8 @@ pub struct Walk<'a> {
     /// The client's address, asked for once.
     address: Cell<Option<Option<IpAddr>>>,
     passage: Passage,
+    /// Which checks the body is read for, once it is there.
+    judged_by: payload::Judges,
 }
 
 /// The rule index of requests that met no rule.
@@ -147,6 +162,7 @@ impl<'a> Walk<'a> {
             selected: Selected::Nothing,
             address: Cell::new(None),
             passage: Passage::default(),
+            judged_by: payload::Judges::default(),
         }
     }
 
@@ -157,12 +173,7 @@ impl<'a> Walk<'a> {
     pub fn run(mut self) -> Result<Passage, Stop> {
         self.remove_identity_headers();
         let head = self.head;
-        let options = PathOptions {
-            resolve_unreserved: false,
-            asterisk_form: *head.method() == Method::Options,
-            ..PathOptions::default()
-        };
-        let path = match RequestPath::parse_with(head.target(), &options) {
+        let path = match RequestPath::parse_with(head.target(), &path_options(head)) {
             Ok(path) => path,
             Err(error) => {
                 self.tolerate(self.policy.mode, Denial::new(error.reason(), ""))?;
@@ -171,7 +182,7 @@ impl<'a> Walk<'a> {
         };
         if let Some((_, document)) = self.policy.documents.iter().find(|(at, _)| *at == path.as_str()) {
             let if_none_match = head.headers().get_all("if-none-match").next();
-            self.engine.counters.add(CounterId::Decision(NO_RULE, Reason::Ok, Verdict::Allowed));
+            self.pass();
             let mut answer = document.answer(head.method(), if_none_match);
             self.put_dress_on(&mut answer.headers);
             return Err(Stop::Answered(answer));
@@ -188,19 +199,32 @@ impl<'a> Walk<'a> {
         self.check_bans(Stage::Address)?;
         if !std::mem::replace(&mut self.progress.checked_headers, true) {
             self.check_headers(rule)?;
+            self.check_input_sizes(rule)?;
         }
         self.charge_by_address(rule, &path)?;
-        self.identify(rule, &path)?;
-        if self.principal.is_some() {
-            self.check_bans(Stage::Identity)?;
+        self.run_from(Charged::ByAddress, rule, &path)
+    }
+
+    /// Goes through the checks that come after these limits.
+    fn run_from(mut self, charged: Charged, rule: &'a Rule, path: &RequestPath<'_>) -> Result<Passage, Stop> {
+        if charged == Charged::ByAddress {
+            self.identify(rule, path)?;
+            if self.principal.is_some() {
+                self.check_bans(Stage::Identity)?;
+            }
+            self.check_revocation(rule)?;
+            self.check_scopes(rule)?;
+            if !rule.authorisation.is_empty() {
+                self.authorise(rule, path)?;
+            }
+            self.take_place(rule)?;
+            self.charge(rule, Charged::ByPrincipal, path)?;
         }
-        self.check_revocation(rule)?;
-        self.check_scopes(rule)?;
-        if !rule.authorisation.is_empty() {
-            self.authorise(rule, &path)?;
+        let known = self.check_parameters(rule, path)?;
+        if rule.serve.is_none() {
+            self.judged_by.input = self.body_for_input(rule)?;
         }
-        self.charge(rule, &rule.limits_by_principal, &path)?;
-        self.check_payload(rule)?;
+        self.check_payload(rule, &known)?;
         if let Some(serve) = rule.serve {
             let caller = self.principal.as_ref().and_then(Principal::subject).unwrap_or_default().to_owned();
             return Err(Stop::Serve { rule: self.rule, serve, caller });
@@ -218,7 +242,7 @@ impl<'a> Walk<'a> {
             });
         }
         self.wait_for_body(rule)?;
-        self.engine.counters.add(CounterId::Decision(self.rule, Reason::Ok, Verdict::Allowed));
+        self.pass();
         Ok(self.passage)
     }
 
@@ -320,10 +344,14 @@ impl<'a> Walk<'a> {
             self.passage.response.append(&mut self.progress.told);
             return Ok(());
         }
-        self.charge(rule, &rule.limits_by_address, path)
+        self.charge(rule, Charged::ByAddress, path)
     }
 
-    fn charge(&mut self, rule: &Rule, limits: &[usize], path: &RequestPath<'_>) -> Result<(), Stop> {
+    fn charge(&mut self, rule: &Rule, charged: Charged, path: &RequestPath<'_>) -> Result<(), Stop> {
+        let limits = match charged {
+            Charged::ByAddress => &rule.limits_by_address,
+            Charged::ByPrincipal => &rule.limits_by_principal,
+        };
         if limits.is_empty() {
             return Ok(());
         }
@@ -352,6 +380,7 @@ impl<'a> Walk<'a> {
             }
         }
         self.progress.charges.extend(outcome.charges);
+        self.progress.slots.extend(outcome.slots);
         if !outcome.warnings.is_empty() {
             let caller = self.principal.as_ref().and_then(Principal::subject);
             let request_id = plain_text(self.head.headers(), "x-request-id");
@@ -361,7 +390,7 @@ impl<'a> Walk<'a> {
             let mode = if mode == Mode::Monitor { mode } else { rule.mode };
             self.tolerate(mode, denial)?;
         }
-        Ok(())
+        self.ask_limit_service(rule, charged, outcome.to_ask)
     }
 
     /// The charges that the response may settle.
@@ -513,6 +542,9 @@ impl<'a> Walk<'a> {
         let is_of_limit = matches!(
             reason,
             Reason::LimitExceeded
+                | Reason::ConcurrencyExceeded
+                | Reason::LimitExceededGlobally
+                | Reason::LimitServiceUnavailable
                 | Reason::LimitOverflow
                 | Reason::LimitUnavailable
                 | Reason::Banned
@@ -548,8 +580,22 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// All checks have passed.
+    fn pass(&mut self) {
+        let principal = self.principal.as_ref().and_then(Principal::subject);
+        self.engine.decide(self.rule, Reason::Ok, Verdict::Allowed, principal);
+        // What only monitor mode let pass is not told as if nothing had been.
+        if let Some(reason) = self.progress.watched {
+            self.engine.tell(self.rule, reason, Verdict::Monitored, principal);
+        }
+    }
+
     fn record(&mut self, denial: &Denial, verdict: Verdict) {
-        self.engine.counters.add(CounterId::Decision(self.rule, denial.reason, verdict));
+        let subject = self.principal.as_ref().and_then(Principal::subject);
+        self.engine.decide(self.rule, denial.reason, verdict, subject);
+        if verdict == Verdict::Monitored {
+            self.progress.watched.get_or_insert(denial.reason);
+        }
         let client = self.address();
         let target = self.head.target().split(|b| *b == b'?').next().unwrap_or_default();
         let raw_path = String::from_utf8_lossy(target);
@@ -576,5 +622,14 @@ impl<'a> Walk<'a> {
         let address = self.address.get().unwrap_or_else(|| self.ports.attributes.source_address());
         self.address.set(Some(address));
         address
+    }
+}
+
+/// How paths are read.
+fn path_options(head: &RequestHead) -> PathOptions {
+    PathOptions {
+        resolve_unreserved: false,
+        asterisk_form: *head.method() == Method::Options,
+        ..PathOptions::default()
     }
 }

@@ -1,18 +1,16 @@
 //! Payload rules on the walk: the head at once, the body once it is there.
 
+use portcullis_payload::arguments::Known;
+
 use crate::answer::{Denial, Reason};
 use crate::config::schema::{Mode, OnOver};
-use crate::counters::{CounterId, Verdict};
-use crate::engine::{Engine, Passage};
-use crate::http::RequestHead;
-use crate::payload::{Attack, EncodingError, PayloadRules, decoded};
-use crate::policy::{Policy, Rule};
-use crate::ports::Ports;
-use crate::principal::Principal;
-use crate::routes::Selected;
-use crate::time::UnixNanos;
+use crate::counters::CounterId;
+use crate::engine::Passage;
+use crate::input::Typed;
+use crate::payload::{Attack, EncodingError, PayloadRules, Signature, decoded, is_upgrade_with_body};
+use crate::policy::Rule;
 
-use super::{Progress, Stop, Walk};
+use super::{Stop, Walk};
 
 /// A body that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,36 +31,22 @@ impl<'a> Body<'a> {
     }
 }
 
-/// A request that has passed all checks but those of its body.
-#[derive(Debug)]
-pub struct Suspended {
-    rule: u16,
-    path: Option<String>,
-    principal: Option<Principal>,
-    passage: Passage,
+/// Which checks a body is read for, and how many bytes of it each wants at most.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Judges {
+    pub input: Option<usize>,
+    pub payload: Option<usize>,
 }
 
 impl<'a> Walk<'a> {
-    /// A request whose body is there now.
-    pub fn go_on(
-        engine: &'a mut Engine,
-        policy: &'a Policy,
-        head: &'a RequestHead,
-        progress: &'a mut Progress,
-        ports: Ports<'a>,
-        now: UnixNanos,
-        suspended: Suspended,
-    ) -> Self {
-        let Suspended { rule, path, principal, passage } = suspended;
-        let walk = Self::new(engine, policy, head, progress, ports, now);
-        Self { rule, path, principal, passage, selected: Selected::Nothing, ..walk }
-    }
-
     /// Payload rules on path, query, headers and cookies.
-    pub(super) fn check_payload(&mut self, rule: &Rule) -> Result<(), Stop> {
+    pub(super) fn check_payload(&mut self, rule: &Rule, known: &[Typed]) -> Result<(), Stop> {
         let Some(rules) = &rule.payload else { return Ok(()) };
+        if is_upgrade_with_body(self.head) {
+            self.tolerate(self.payload_mode(rule, rules), Denial::new(Reason::UpgradeWithBody, ""))?;
+        }
         let attack = match &mut self.engine.inspector {
-            Some(inspector) => inspector.judge_head(rules, self.head),
+            Some(inspector) => inspector.judge_head(rules, self.head, Known { parameters: known, strings: &[] }),
             None => None,
         };
         self.tolerate_attack(rule, rules, attack)
@@ -70,21 +54,24 @@ impl<'a> Walk<'a> {
 
     /// Stops where the body has to be judged before the request may go on.
     pub(super) fn wait_for_body(&mut self, rule: &Rule) -> Result<(), Stop> {
-        let Some(rules) = rule.payload.as_ref().filter(|rules| rules.judges_body_of(self.head)) else { return Ok(()) };
+        self.judged_by.payload = self.body_for_payload(rule)?;
+        let Some(max_bytes) = self.judged_by.input.max(self.judged_by.payload) else { return Ok(()) };
+        Err(Stop::NeedBody(Box::new(self.suspend()), max_bytes))
+    }
+
+    /// How much of the body payload rules have to read.
+    fn body_for_payload(&mut self, rule: &Rule) -> Result<Option<usize>, Stop> {
+        let Some(rules) = rule.payload.as_ref().filter(|rules| rules.judges_body_of(self.head)) else {
+            return Ok(None);
+        };
         let announced = self.head.headers().text("content-length").ok().flatten();
         let is_longer =
             announced.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > rules.max_body);
         if is_longer && rules.on_over == OnOver::Deny {
-            return self
-                .tolerate(self.payload_mode(rule, rules), Denial::new(Reason::BodyTooLarge, "by its content-length"));
+            let denial = Denial::new(Reason::BodyTooLarge, "by its content-length");
+            return self.tolerate(self.payload_mode(rule, rules), denial).map(|()| None);
         }
-        let suspended = Suspended {
-            rule: self.rule,
-            path: self.path.take(),
-            principal: self.principal.take(),
-            passage: std::mem::take(&mut self.passage),
-        };
-        Err(Stop::NeedBody(Box::new(suspended), rules.max_body))
+        Ok(Some(rules.max_body))
     }
 
     /// Judges the body, and ends the walk.
@@ -94,16 +81,26 @@ impl<'a> Walk<'a> {
     pub fn run_on_body(mut self, body: Body<'_>) -> Result<Passage, Stop> {
         self.check_bans_again()?;
         let policy = self.policy;
-        if let Some((rule, rules)) =
-            policy.rules.get(usize::from(self.rule)).and_then(|r| Some((r, r.payload.as_ref()?)))
-        {
-            self.check_body(rule, rules, body)?;
+        if let Some(rule) = policy.rules.get(usize::from(self.rule)) {
+            // What each check has to see is a beginning of what was read for all.
+            let (bytes, is_whole) = match body {
+                Body::Whole(bytes) => (bytes, true),
+                Body::Longer(bytes) => (bytes, false),
+            };
+            let known = self.check_input_body(rule, bytes, is_whole)?;
+            if let Some(rules) = rule.payload.as_ref().filter(|_| self.judged_by.payload.is_some()) {
+                let body = match Body::of(bytes, rules.max_body) {
+                    Body::Whole(bytes) if !is_whole => Body::Longer(bytes),
+                    body => body,
+                };
+                self.check_body(rule, rules, body, &known)?;
+            }
         }
-        self.engine.counters.add(CounterId::Decision(self.rule, Reason::Ok, Verdict::Allowed));
+        self.pass();
         Ok(self.passage)
     }
 
-    fn check_body(&mut self, rule: &Rule, rules: &PayloadRules, body: Body<'_>) -> Result<(), Stop> {
+    fn check_body(&mut self, rule: &Rule, rules: &PayloadRules, body: Body<'_>, known: &[usize]) -> Result<(), Stop> {
         let (bytes, is_whole) = match body {
             Body::Whole(bytes) => (bytes, true),
             Body::Longer(bytes) => (bytes, false),
@@ -129,7 +126,9 @@ impl<'a> Walk<'a> {
             }
         };
         let attack = match &mut self.engine.inspector {
-            Some(inspector) => inspector.judge_body(rules, self.head, &plain),
+            Some(inspector) => {
+                inspector.judge_body(rules, self.head, &plain, Known { parameters: &[], strings: known })
+            }
             None => None,
         };
         self.tolerate_attack(rule, rules, attack)
@@ -137,8 +136,11 @@ impl<'a> Walk<'a> {
 
     fn tolerate_attack(&mut self, rule: &Rule, rules: &PayloadRules, attack: Option<Attack>) -> Result<(), Stop> {
         let Some(attack) = attack else { return Ok(()) };
-        for name in attack.found_by {
-            self.engine.counters.add(CounterId::Payload(self.rule, name));
+        for signature in attack.found_by {
+            self.engine.counters.add(match signature {
+                Signature::BuiltIn(name) => CounterId::Payload(self.rule, name),
+                Signature::Own(index) => CounterId::OwnPayload(self.rule, index),
+            });
         }
         self.tolerate(self.payload_mode(rule, rules), Denial::new(Reason::PayloadAttack, attack.detail))
     }

@@ -1,0 +1,278 @@
+//! The questions of one worker: what is under way, who waits for it, and whether the service may be asked at all.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::answer::{self, Answer, Failure};
+use super::{Group, LimitService, question};
+use crate::callout::{Callout, CalloutIds};
+use crate::http::Headers;
+use crate::introspection::Circuit;
+use crate::key_sets::{FetchId, RequestId};
+use crate::time::UnixNanos;
+
+/// Added to the time limit of a question: by then the proxy has said how it ended, or never will.
+const LOST_SLACK: Duration = Duration::from_secs(1);
+/// The tick while questions are under way.
+const BUSY_TICK: Duration = Duration::from_millis(100);
+
+/// What is to be done.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Actions {
+    /// Requests all of whose questions have ended: [`Questions::take`] has the answers.
+    pub resume: Vec<RequestId>,
+    /// What happened, for the log.
+    pub events: Vec<Event>,
+}
+
+/// Something that an operator may want to know about the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A question brought no answer.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// Failures in a row.
+        failures: u32,
+    },
+    /// The service is left alone for so long.
+    Paused(Duration),
+    /// It answers again.
+    Recovered,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed { failure, failures } => write!(f, "{failure} (failure {failures} in a row)"),
+            Self::Paused(pause) => write!(f, "the service is left alone for {} ms", pause.as_millis()),
+            Self::Recovered => f.write_str("the service answers again"),
+        }
+    }
+}
+
+/// The questions of one worker.
+#[derive(Debug)]
+pub struct Questions {
+    service: LimitService,
+    ids: CalloutIds,
+    circuit: Circuit,
+    flights: BTreeMap<FetchId, Flight>,
+    waiting: BTreeMap<RequestId, Vec<Option<Result<Answer, Failure>>>>,
+}
+
+#[derive(Debug)]
+struct Flight {
+    request: RequestId,
+    /// Which of the request's questions it is.
+    place: usize,
+    /// How many descriptors it has.
+    descriptors: usize,
+    since: UnixNanos,
+}
+
+impl Questions {
+    /// No question yet. `ids` are used by nobody else on this worker; `seed` spreads the pauses of workers.
+    pub fn new(service: LimitService, ids: CalloutIds, seed: u64) -> Self {
+        Self { service, ids, circuit: Circuit::new(seed), flights: BTreeMap::new(), waiting: BTreeMap::new() }
+    }
+
+    /// Whether a request is refused about which the service says nothing.
+    pub fn denies_on_error(&self) -> bool {
+        self.service.deny_on_error
+    }
+
+    /// Whether so many more questions may be asked now.
+    pub fn may_ask(&self, questions: usize, now: UnixNanos) -> bool {
+        let under_way = self.flights.len().saturating_add(questions);
+        under_way <= self.service.max_in_flight && self.circuit.admit(now).is_ok()
+    }
+
+    /// The questions about the limits of a request, one for each of `groups`; the request then waits for all answers.
+    pub fn ask(&mut self, request: RequestId, groups: &[Group], now: UnixNanos) -> Vec<Callout> {
+        self.waiting.insert(request, groups.iter().map(|_| None).collect());
+        let mut callouts = Vec::with_capacity(groups.len());
+        for (place, group) in groups.iter().enumerate() {
+            let id = self.ids.fresh();
+            let descriptors = self.service.descriptors(group.limits.len());
+            self.flights.insert(id, Flight { request, place, descriptors, since: now });
+            self.circuit.sent(id);
+            callouts.push(question::callout(&self.service, group, id));
+        }
+        callouts
+    }
+
+    /// Whether `id` is that of a question.
+    pub fn owns(&self, id: FetchId) -> bool {
+        self.ids.owns(id)
+    }
+
+    /// A question has ended; `None`: without an answer. An id that is no longer awaited changes nothing.
+    pub fn on_response(
+        &mut self,
+        id: FetchId,
+        answer: Option<(&Headers, Option<&Headers>, &[u8])>,
+        now: UnixNanos,
+    ) -> Actions {
+        let mut actions = Actions::default();
+        let Some(flight) = self.flights.remove(&id) else { return actions };
+        let read = match answer {
+            Some((headers, trailers, body)) => answer::read(headers, trailers, body, flight.descriptors),
+            None => Err(Failure::NoAnswer),
+        };
+        self.finish(id, &flight, read, now, &mut actions);
+        actions
+    }
+
+    /// A tick: gives up on questions that the proxy has lost.
+    pub fn on_tick(&mut self, now: UnixNanos) -> Actions {
+        self.circuit.on_tick(now);
+        let limit = self.service.timeout.saturating_add(LOST_SLACK);
+        let mut lost = Vec::new();
+        for (id, flight) in &mut self.flights {
+            // After a step back of the clock, the wait begins anew; it does not become as long as the step was.
+            flight.since = flight.since.min(now);
+            if now.since(flight.since) >= limit {
+                lost.push(*id);
+            }
+        }
+        let mut actions = Actions::default();
+        for id in lost {
+            if let Some(flight) = self.flights.remove(&id) {
+                self.finish(id, &flight, Err(Failure::NoAnswer), now, &mut actions);
+            }
+        }
+        actions
+    }
+
+    /// The answers to a request's questions, in their order; what is not there has failed. Gives them out once.
+    pub fn take(&mut self, request: RequestId) -> Vec<Result<Answer, Failure>> {
+        let answers = self.waiting.remove(&request).unwrap_or_default();
+        answers.into_iter().map(|answer| answer.unwrap_or(Err(Failure::NoAnswer))).collect()
+    }
+
+    /// The client of a waiting request has gone. Its questions go on: they tell whether the service answers.
+    pub fn forget(&mut self, request: RequestId) {
+        self.waiting.remove(&request);
+    }
+
+    /// When the next tick is wanted, if one is.
+    pub fn next_tick(&self) -> Option<Duration> {
+        (!self.flights.is_empty()).then_some(BUSY_TICK)
+    }
+
+    fn is_answered(&self, request: RequestId) -> bool {
+        self.waiting.get(&request).is_some_and(|answers| answers.iter().all(Option::is_some))
+    }
+
+    fn finish(
+        &mut self,
+        id: FetchId,
+        flight: &Flight,
+        read: Result<Answer, Failure>,
+        now: UnixNanos,
+        actions: &mut Actions,
+    ) {
+        match &read {
+            Ok(_) => {
+                if self.circuit.succeeded() {
+                    actions.events.push(Event::Recovered);
+                }
+            }
+            Err(failure) => {
+                let pause = self.circuit.failed(id, now);
+                actions.events.push(Event::Failed { failure: *failure, failures: self.circuit.failures() });
+                actions.events.extend(pause.map(Event::Paused));
+            }
+        }
+        if let Some(place) = self.waiting.get_mut(&flight.request).and_then(|answers| answers.get_mut(flight.place)) {
+            *place = Some(read);
+            if self.is_answered(flight.request) {
+                actions.resume.push(flight.request);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::global_limits::Values;
+
+    fn questions() -> Questions {
+        let service = LimitService {
+            cluster: "limits".into(),
+            authority: "limits".into(),
+            kind: crate::config::schema::LimitServiceKind::Ratelimit,
+            domain: "shop".into(),
+            timeout: Duration::from_millis(100),
+            deny_on_error: false,
+            sends_rates: false,
+            values: Values::Hashed,
+            max_in_flight: 3,
+        };
+        Questions::new(service, CalloutIds::new(9, 7), 7)
+    }
+
+    fn at(millis: u64) -> UnixNanos {
+        UnixNanos(1_000_000_000_000 + millis * 1_000_000)
+    }
+
+    fn two() -> [Group; 2] {
+        [Group::default(), Group::default()]
+    }
+
+    #[test]
+    fn a_request_goes_on_once_all_its_questions_have_ended() {
+        let mut questions = questions();
+        let asked = questions.ask(RequestId(1), &two(), at(0));
+        assert_eq!(questions.on_response(asked[1].id, None, at(1)).resume, []);
+        assert_eq!(questions.on_response(asked[1].id, None, at(1)), Actions::default(), "an answer counts once");
+        assert_eq!(questions.on_response(asked[0].id, None, at(2)).resume, [RequestId(1)]);
+        assert_eq!(questions.take(RequestId(1)), [Err(Failure::NoAnswer), Err(Failure::NoAnswer)]);
+        assert_eq!(questions.take(RequestId(1)), []);
+    }
+
+    #[test]
+    fn no_more_questions_are_under_way_than_may() {
+        let mut questions = questions();
+        assert!(questions.may_ask(2, at(0)));
+        questions.ask(RequestId(1), &two(), at(0));
+        assert!(questions.may_ask(1, at(0)) && !questions.may_ask(2, at(0)));
+    }
+
+    #[test]
+    fn a_service_that_fails_is_left_alone_and_one_question_finds_out() {
+        let mut questions = questions();
+        let mut events = Vec::new();
+        for request in 0..3 {
+            let asked = questions.ask(RequestId(request), &[Group::default()], at(0));
+            events.extend(questions.on_response(asked[0].id, None, at(0)).events);
+        }
+        let Some(Event::Paused(pause)) = events.last() else { panic!("{events:?}") };
+        assert!(!questions.may_ask(1, at(1)));
+        let after = at(0).plus(*pause);
+        assert!(questions.may_ask(1, after));
+        questions.ask(RequestId(9), &[Group::default()], after);
+        assert!(!questions.may_ask(1, after), "one question finds out");
+    }
+
+    #[test]
+    fn a_question_that_the_proxy_loses_ends_by_itself() {
+        let mut questions = questions();
+        questions.ask(RequestId(1), &[Group::default()], at(0));
+        assert_eq!(questions.next_tick(), Some(BUSY_TICK));
+        assert_eq!(questions.on_tick(at(1_099)), Actions::default());
+        assert_eq!(questions.on_tick(at(1_100)).resume, [RequestId(1)]);
+        assert_eq!(questions.next_tick(), None);
+    }
+
+    #[test]
+    fn a_client_that_goes_away_leaves_nobody_waiting() {
+        let mut questions = questions();
+        let asked = questions.ask(RequestId(1), &[Group::default()], at(0));
+        questions.forget(RequestId(1));
+        assert_eq!(questions.on_response(asked[0].id, None, at(1)).resume, []);
+    }
+}
