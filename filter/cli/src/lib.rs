@@ -14,10 +14,12 @@ mod es384;
 pub mod explain;
 mod file;
 mod keys;
+mod report;
 mod routes;
 mod rule_text;
 mod scan;
 mod schema;
+pub mod secrules;
 pub mod style;
 mod token;
 
@@ -38,7 +40,9 @@ enum Command {
     Check(check::Arguments),
     Convert(convert::Arguments),
     Explain(explain::Arguments),
+    ImportSecrules(secrules::Arguments),
     Keys(keys::Arguments),
+    Report(report::Arguments),
     Routes(routes::Arguments),
     Scan(scan::Arguments),
     Schema(schema::Arguments),
@@ -51,6 +55,8 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
+        Command::ImportSecrules(arguments) => secrules::run(&arguments),
         Command::Routes(arguments) => routes::run(&arguments),
         Command::Scan(arguments) => scan::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments).map(|()| ExitCode::SUCCESS),

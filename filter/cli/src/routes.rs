@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use portcullis_engine::policy::Rule;
+use portcullis_engine::policy::{Policy, Rule};
 use serde_json::{Value, json};
 
 use crate::configured::{self, Configured};
@@ -84,10 +84,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 const COLUMNS: usize = 8;
 
 /// What a rule does beside letting somebody pass.
-fn also(rule: &Rule) -> String {
+fn also(policy: &Policy, rule: &Rule) -> String {
     let list = |what: &str, names: &[String]| (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")));
     let parts = [
         rule.serve.map(|serve| format!("serves {}", serve.as_str())),
+        Some(rule_text::surge(policy, rule)).filter(|text| !text.is_empty()).map(|text| format!("surge {text}")),
         list("needs the headers", &rule.headers.require),
         list("refuses the headers", &rule.headers.forbid),
         rule.internal_audience.as_ref().map(|audience| format!("internal token for {audience}")),
@@ -132,7 +133,7 @@ fn row(filter: &Configured, index: usize, rule: &Rule) -> [String; COLUMNS] {
         rule_text::authorisation(rule),
         rule_text::limits(policy, &limits),
         rule.mode.as_str().to_owned(),
-        also(rule),
+        also(policy, rule),
     ]
     .map(|cell| if cell.is_empty() { "-".to_owned() } else { cell })
 }

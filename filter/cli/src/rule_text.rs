@@ -78,17 +78,28 @@ pub fn conditions(rule: &Rule) -> String {
     rule.authorisation.when.iter().enumerate().map(text).collect::<Vec<_>>().join("; ")
 }
 
-/// The limits at `indices`, with their rates.
+/// The limits at `indices`, with what they admit.
 pub fn limits(policy: &Policy, indices: &[usize]) -> String {
     let limits = indices.iter().filter_map(|index| policy.limits.get(*index));
     let texts = limits.map(|limit| {
         let algorithm = &limit.algorithm;
         match algorithm.window() {
+            _ if limit.is_in_flight() => format!("{} ({} in flight)", limit.name, algorithm.per_window()),
             Some(window) => format!("{} ({} in {} s)", limit.name, algorithm.per_window(), window.as_secs_f64()),
             None => format!("{} ({} per month)", limit.name, algorithm.per_window()),
         }
     });
     texts.collect::<Vec<_>>().join(", ")
+}
+
+/// The bound by which requests of a rule are shed, and their priority.
+pub fn surge(policy: &Policy, rule: &Rule) -> String {
+    let used = rule.surge.as_ref().and_then(|used| Some((used, policy.surges.get(usize::from(used.index))?)));
+    used.map_or_else(String::new, |(used, surge)| {
+        let by_claim = used.claim().map(|claim| format!(", or by the claim {claim}")).unwrap_or_default();
+        let target = surge.settings.target.as_secs_f64();
+        format!("{} (target {target} s), priority {}{by_claim}", surge.name, used.priority(None).as_str())
+    })
 }
 
 /// The bans of a rule, with what they count.
@@ -124,6 +135,13 @@ pub fn fetched_lists<'p>(policy: &'p Policy, rule: &'p Rule) -> impl Iterator<It
     lists.filter(|list| matches!(list.source, AddressSource::Feed(_))).map(|list| list.name.as_str())
 }
 
+/// The limits of a rule that the limit service counts.
+pub fn global_limits<'p>(policy: &'p Policy, rule: &'p Rule) -> impl Iterator<Item = &'p str> {
+    let indices = rule.limits_by_address.iter().chain(&rule.limits_by_principal);
+    let limits = indices.filter_map(|index| policy.limits.get(*index));
+    limits.filter(|limit| limit.is_global).map(|limit| limit.name.as_str())
+}
+
 /// Pages of which origins may call.
 pub fn cors(rule: &Rule) -> String {
     let Some(cors) = &rule.cors else { return String::new() };
@@ -134,6 +152,26 @@ pub fn cors(rule: &Rule) -> String {
         OriginPattern::Below { scheme, suffix } => format!("{scheme}*{suffix}"),
     };
     format!("pages of {} may call", cors.origins.iter().map(origin).collect::<Vec<_>>().join(", "))
+}
+
+/// What requests may look like.
+pub fn input(rule: &Rule) -> String {
+    let Some(rules) = &rule.input else { return String::new() };
+    let mut parts = vec![format!("bodies up to {} bytes", rules.max_body)];
+    if rules.schema.is_some() {
+        parts.push("JSON that meets a schema".to_owned());
+    } else if rules.content_types.is_some() {
+        parts.push("some content types".to_owned());
+    }
+    match rules.parameters.declared.len() {
+        0 => {}
+        1 => parts.push("1 parameter".to_owned()),
+        count => parts.push(format!("{count} parameters")),
+    }
+    if rules.parameters.denies_unknown {
+        parts.push("no other ones in the query".to_owned());
+    }
+    parts.join(", ")
 }
 
 /// Which attacks are looked for.

@@ -1,4 +1,4 @@
-//! The clusters that the filter asks: whether they are there, and whether anybody can listen in or answer in their place.
+//! The clusters that the filter asks: whether they are there and speak what is asked in, and whether anybody can listen in or answer in their place.
 
 use std::net::IpAddr;
 
@@ -34,7 +34,30 @@ pub fn check(root: &Node, filters: &[Examined<'_>], findings: &mut Findings) {
                 Some(_) => {}
             }
         }
+        let service = ["limit_service", "cluster"];
+        let asked = configuration.value.pointer(&format!("/{}", service.join("/"))).and_then(Value::as_str);
+        let cluster = asked.and_then(|name| clusters.iter().find(|cluster| cluster.text_at(&["name"]) == Some(name)));
+        if let (Some(name), Some(cluster)) = (asked, cluster)
+            && !speaks_http2(cluster)
+        {
+            let path = service.join(".");
+            let problem =
+                format!("cluster {name:?} does not speak HTTP/2, which gRPC needs: no question would be answered");
+            let hint = "give the cluster `typed_extension_protocol_options` with `http2_protocol_options: {}` in \
+                        `explicit_http_config`, as in docs/guide.md";
+            findings.add(Severity::Warning, configuration.lines.find(&path), &path, problem, hint);
+        }
     }
+}
+
+/// Whether Envoy speaks HTTP/2 to the cluster; with `auto_config`, TLS decides (ALPN).
+fn speaks_http2(cluster: &Node) -> bool {
+    const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    let options = cluster.at(&["typed_extension_protocol_options", OPTIONS]);
+    let has = |path: &[&str]| options.is_some_and(|options| options.at(path).is_some());
+    cluster.get("http2_protocol_options").is_some()
+        || has(&["explicit_http_config", "http2_protocol_options"])
+        || (has(&["auto_config"]) && cluster.get("transport_socket").is_some())
 }
 
 /// Every member `cluster` of a configuration, with its path.

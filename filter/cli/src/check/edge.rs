@@ -11,6 +11,7 @@ use super::policy::written;
 /// Adds warnings about address lists and CORS.
 pub fn check(policy: &Policy, notes: &mut Notes<'_>) {
     unused_lists(policy, notes);
+    unasked_rules(policy, notes);
     for (index, rule) in policy.rules.iter().enumerate() {
         // Rules come first, then the named policies, in the order of their names.
         let at = match policy.named.iter().find(|(_, at)| **at == index) {
@@ -44,6 +45,15 @@ fn unused_lists(policy: &Policy, notes: &mut Notes<'_>) {
             let path = member_path("address_lists", &list.name);
             notes.warn(&path, "no rule and no policy names this list", "name it in `addresses`, or remove it");
         }
+    }
+}
+
+/// Payload rules of the operator that nothing asks.
+fn unasked_rules(policy: &Policy, notes: &mut Notes<'_>) {
+    let is_asked = policy.rules.iter().any(|rule| rule.payload.is_some());
+    if !policy.own_rules.is_empty() && !is_asked {
+        let hint = "payload rules are asked where there is a `payload` section, such as `defaults: {payload: {}}`";
+        notes.warn("payload_rules", "no rule asks them", hint);
     }
 }
 

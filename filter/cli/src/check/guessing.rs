@@ -1,7 +1,7 @@
 //! Places where passwords and codes can be guessed, as often as nothing limits it.
 
 use portcullis_engine::http::Method;
-use portcullis_engine::policy::{KeyPart, LimitKey, Policy, Who};
+use portcullis_engine::policy::{KeyPart, Policy, Who};
 use serde_json::Value;
 
 use super::finding::Notes;
@@ -36,7 +36,9 @@ const ADDRESS_HEADERS: &[&str] =
 pub fn check(policy: &Policy, document: &Value, notes: &mut Notes<'_>) {
     for (index, (meets, rule)) in policy.index.rules().iter().zip(&policy.rules).enumerate() {
         let takes_posts = meets.methods.is_empty() || meets.methods.contains(&Method::Post);
-        let limited = !rule.limits_by_address.is_empty() || !rule.limits_by_principal.is_empty();
+        // Guesses come one after the other too: what is in flight limits nothing.
+        let counts = |index: &usize| policy.limits.get(*index).is_some_and(|limit| !limit.is_in_flight());
+        let limited = rule.limits_by_address.iter().chain(&rule.limits_by_principal).any(counts);
         if limited || !takes_posts || rule.who == Who::Nobody || rule.serve.is_some() {
             continue;
         }
@@ -52,8 +54,7 @@ pub fn check(policy: &Policy, document: &Value, notes: &mut Notes<'_>) {
         }
     }
     for limit in &policy.limits {
-        let (LimitKey::All(parts) | LimitKey::FirstOf(parts)) = &limit.key;
-        for part in parts {
+        for part in limit.key.parts() {
             if let KeyPart::Header(name) = part
                 && ADDRESS_HEADERS.contains(&name.as_str())
             {

@@ -5,7 +5,7 @@ use portcullis_engine::config::schema::Mode;
 use portcullis_engine::http::Method;
 use portcullis_engine::jwt::{Algorithm, AlgorithmSet};
 use portcullis_engine::matching::{Match, PathCondition, PathPattern, lint};
-use portcullis_engine::policy::{JwtProvider, KeySource, Policy, Provider, ProviderKind, Rule, Who};
+use portcullis_engine::policy::{JwtProvider, KeySource, Limit, Policy, Provider, ProviderKind, Rule, Who};
 use serde_json::Value;
 
 use super::finding::{Notes, Severity};
@@ -23,6 +23,7 @@ pub fn check(policy: &Policy, document: &Value, notes: &mut Notes<'_>) {
     }
     limits(policy, notes);
     bans(policy, notes);
+    surges(policy, notes);
     super::edge::check(policy, notes);
 }
 
@@ -173,8 +174,18 @@ fn bans(policy: &Policy, notes: &mut Notes<'_>) {
     }
 }
 
+fn surges(policy: &Policy, notes: &mut Notes<'_>) {
+    for (index, surge) in (0..).zip(&policy.surges) {
+        let uses: Vec<_> = policy.rules.iter().filter_map(|rule| rule.surge.as_ref()).collect();
+        if !uses.iter().any(|used| used.index == index) {
+            let path = member_path("surge", &surge.name);
+            notes.warn(&path, "no rule and no policy names this bound", "name it in a `surge`, or remove it");
+        }
+    }
+}
+
 fn limits(policy: &Policy, notes: &mut Notes<'_>) {
-    if policy.limits.is_empty() {
+    if policy.limits.iter().all(Limit::is_in_flight) {
         let hint = "declare one in `limits`, and name it in `defaults.limits` or in a policy";
         notes.warn("limits", "nothing limits how often a client may call", hint);
     }

@@ -1,6 +1,6 @@
 //! How the filter is loaded, and the connection manager around it.
 
-use portcullis_engine::policy::{Policy, ProviderKind};
+use portcullis_engine::policy::{Policy, Provider, ProviderKind};
 
 use super::finding::{Findings, Severity};
 use crate::document::Node;
@@ -24,6 +24,8 @@ pub fn check(filter: &Filter<'_>, policy: Option<&Policy>, findings: &mut Findin
         check_paths(path, manager, findings);
         check_addresses(path, manager, policy, findings);
         check_certificates(filter, path, policy, findings);
+        check_resumption(filter, policy, findings);
+        check_buffer(filter, policy, findings);
         check_server(path, manager, policy, findings);
     }
 }
@@ -65,6 +67,9 @@ fn reason_to_hold(policy: &Policy) -> Option<String> {
     }
     if let Some(rule) = policy.rules.iter().find(|rule| rule.payload.is_some()) {
         return Some(format!("the payload rules of {:?} judge the body", rule.label));
+    }
+    if let Some(rule) = policy.rules.iter().find(|rule| rule.input.is_some()) {
+        return Some(format!("the input checks of {:?} read the body", rule.label));
     }
     if !policy.introspections.is_empty() {
         return Some("opaque tokens wait for their issuer's answer".to_owned());
@@ -119,9 +124,7 @@ fn check_addresses(path: &str, manager: &Node, policy: Option<&Policy>, findings
 
 /// A certificate is worth something once Envoy has verified it.
 fn check_certificates(filter: &Filter<'_>, manager: &str, policy: Option<&Policy>, findings: &mut Findings) {
-    let by_certificate = policy.and_then(|policy| {
-        policy.providers.iter().find(|provider| matches!(provider.kind, ProviderKind::Certificate(_)))
-    });
+    let by_certificate = policy.and_then(by_certificate);
     let (Some(provider), Some((chain_path, chain))) = (by_certificate, &filter.chain) else { return };
     let context = chain.at(&["transport_socket", "typed_config", "common_tls_context"]);
     let validation = context
@@ -143,6 +146,67 @@ fn check_certificates(filter: &Filter<'_>, manager: &str, policy: Option<&Policy
             findings.add(Severity::Warning, at, &format!("{manager}.trust_chain_verification"), problem, hint);
         }
         _ => {}
+    }
+}
+
+fn by_certificate(policy: &Policy) -> Option<&Provider> {
+    policy.providers.iter().find(|provider| matches!(provider.kind, ProviderKind::Certificate(_)))
+}
+
+/// Envoy says of no certificate that it was verified where a client resumes an earlier TLS session.
+fn check_resumption(filter: &Filter<'_>, policy: Option<&Policy>, findings: &mut Findings) {
+    let (Some(provider), Some((chain_path, chain))) = (policy.and_then(by_certificate), &filter.chain) else { return };
+    let Some(context) = chain.at(&["transport_socket", "typed_config"]) else { return };
+    let resumes: Vec<&str> = ["disable_stateless_session_resumption", "disable_stateful_session_resumption"]
+        .into_iter()
+        .filter(|member| !context.is_true_at(&[member]))
+        .collect();
+    if !resumes.is_empty() {
+        let line = context.get("common_tls_context").map_or(context.line, |member| member.line);
+        findings.add(
+            Severity::Warning,
+            line,
+            &format!("{chain_path}.transport_socket.typed_config"),
+            format!(
+                "a client that resumes its TLS session has no verified certificate: provider {:?} refuses it",
+                provider.name
+            ),
+            &format!("set `{}: true`", resumes.join(": true` and `")),
+        );
+    }
+}
+
+/// What Envoy buffers of a body when the listener does not say.
+const DEFAULT_BUFFER_BYTES: usize = 1024 * 1024;
+
+/// Envoy itself refuses a body that does not fit its buffer, before the filter has judged it.
+fn check_buffer(filter: &Filter<'_>, policy: Option<&Policy>, findings: &mut Findings) {
+    let (Some(policy), Some((path, listener))) = (policy, &filter.listener) else { return };
+    let longest = policy.rules.iter().filter_map(|rule| {
+        let for_payload = rule.payload.as_ref().map(|rules| rules.max_body);
+        let for_input = rule.input.as_ref().map(|rules| rules.max_body);
+        Some((for_payload.max(for_input)?, rule))
+    });
+    let Some((max_body, rule)) = longest.max_by_key(|(max_body, _)| *max_body) else { return };
+    let member = listener.get("per_connection_buffer_limit_bytes");
+    let buffer = match member {
+        None => Some(DEFAULT_BUFFER_BYTES),
+        // Protobuf's JSON takes a number, and a number as text.
+        Some(member) => member.value.to_value().to_string().trim_matches('"').parse().ok(),
+    };
+    if let Some(buffer) = buffer
+        && buffer < max_body
+    {
+        findings.add(
+            Severity::Warning,
+            member.map_or(listener.line, |member| member.line),
+            &format!("{path}.per_connection_buffer_limit_bytes"),
+            format!(
+                "Envoy answers 413 to a body of more than {buffer} bytes, and {:?} has `max_body` of {max_body}",
+                rule.label
+            ),
+            &format!("set `per_connection_buffer_limit_bytes: {max_body}`, or a smaller `max_body`"),
+        );
     }
 }
 

@@ -101,7 +101,7 @@ pub fn convert(documents: &[Node], options: &Options, providers: &mut Providers,
                 for (alternative, is_wider) in alternatives {
                     if is_wider {
                         let problem = "a condition that has no equal: the rule allows nothing";
-                        let hint = "paths, hosts, methods, exact headers, issuers, scopes and SPIFFE names have one";
+                        let hint = "paths, hosts, methods, exact headers, remote addresses, issuers, claims and SPIFFE names have one";
                         notes.stricter(alternative.line, &alternative.what.source, problem, hint);
                         continue;
                     }
@@ -110,17 +110,7 @@ pub fn convert(documents: &[Node], options: &Options, providers: &mut Providers,
             }
             "DENY" => {
                 for (alternative, is_wider) in alternatives {
-                    let what = alternative.what;
-                    if is_wider || what.need != Default::default() || !what.except.is_empty() {
-                        let problem = "what it denies to some has no equal: it is denied to everybody";
-                        notes.stricter(
-                            alternative.line,
-                            &what.source,
-                            problem,
-                            "write a rule that asks for what may pass",
-                        );
-                    }
-                    plan.denied.push(what);
+                    plan.deny(alternative.what, is_wider, alternative.line, notes);
                 }
             }
             "AUDIT" => notes.note(policy.line, &source, "AUDIT decides nothing, and is left out", ""),

@@ -1,13 +1,18 @@
 //! `portcullis convert`: makes a configuration of what another proxy is configured with.
 
+mod claims;
 mod condition;
 mod envoy;
 mod istio;
 mod keys;
+mod need;
+mod networks;
 mod notes;
+mod openapi;
 mod policy;
 mod providers;
-mod yaml;
+mod written;
+pub mod yaml;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -19,14 +24,15 @@ use serde_json::{Map, Value, json};
 
 use crate::file;
 use notes::Notes;
-use policy::{Plan, Written};
+use policy::Plan;
 use providers::Providers;
+use written::Written;
 
-/// Make a configuration of Envoy's jwt_authn and rbac filters, or of Istio's RequestAuthentication and AuthorizationPolicy
+/// Make a configuration of Envoy's jwt_authn and rbac filters, of Istio's RequestAuthentication and AuthorizationPolicy, or of an OpenAPI document
 ///
 /// A FILE is an Envoy configuration with these filters (a whole bootstrap, a listener, or the `typed_config` of a filter
-/// alone), or Istio's resources for one workload, several to a file with `---`. The configuration goes to standard output,
-/// each rule with the place that it comes from.
+/// alone), Istio's resources for one workload, several to a file with `---`, or a description of an API (OpenAPI 3.1 or 3.0). The
+/// configuration goes to standard output, each rule with the place that it comes from.
 ///
 /// It never lets a request pass that its input would refuse. What has no equal is refused (`allow: nobody`, or a part that
 /// allows nothing), said in a comment, and listed on standard error with its line.
@@ -35,10 +41,11 @@ use providers::Providers;
 ///
 /// Example: portcullis convert envoy.yaml > filter.yaml && portcullis check filter.yaml
 ///          portcullis convert --audience orders istio/*.yaml > filter.yaml
+///          portcullis convert --audience orders openapi.yaml > filter.yaml
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
-    /// An Envoy configuration, or Istio resources
+    /// An Envoy configuration, Istio resources, or an OpenAPI document
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
@@ -133,14 +140,20 @@ fn convert(texts: &[(String, (String, crate::document::Language))], options: &Op
     for (name, (text, language)) in texts {
         documents.extend(istio::documents(text, *language).with_context(|| name.clone())?);
     }
+    if let [document] = documents.as_slice()
+        && openapi::is_openapi(document)
+    {
+        let text = openapi::convert(document, options, &mut providers, &mut notes)?;
+        return Ok(Converted { text, notes });
+    }
     let mut plan = if documents.iter().any(istio::is_resource) {
         istio::convert(&documents, options, &mut providers, &mut notes)?
     } else {
         let [document] = documents.as_slice() else { bail!("an Envoy configuration is one document") };
         if !envoy::is_envoy(document) {
             bail!(
-                "there is nothing to convert\n  hint: Envoy's filters jwt_authn and rbac, or Istio's \
-                 RequestAuthentication and AuthorizationPolicy"
+                "there is nothing to convert\n  hint: Envoy's filters jwt_authn and rbac, Istio's RequestAuthentication \
+                 and AuthorizationPolicy, or an OpenAPI document"
             );
         }
         envoy::convert(document, options, &mut providers, &mut notes)?
@@ -162,12 +175,22 @@ fn written(plan: &mut Plan, providers: &Providers, mut notes: Notes) -> Converte
         comments
             .insert(name.clone(), vec!["Envoy verifies the certificate: set trusted_ca in the listener.".to_owned()]);
     }
-    let value = json!({
+    let mut value = json!({
         "version": 1,
         "providers": sections,
         "defaults": {"unmatched": "deny"},
         "rules": rules.iter().map(|written: &Written| written.rule.clone()).collect::<Vec<_>>(),
     });
+    // A rule that another one has left nothing to is not there, nor is its list.
+    let is_used = |name: &str| {
+        let names = |rule: &Value, side: &str| rule.pointer(side).and_then(Value::as_str) == Some(name);
+        rules.iter().any(|written| names(&written.rule, "/addresses/allow") || names(&written.rule, "/addresses/deny"))
+    };
+    let lists = plan.address_lists.iter().filter(|(name, _)| is_used(name));
+    let lists: Map<String, Value> = lists.map(|(name, cidrs)| (name.clone(), json!({"cidrs": cidrs}))).collect();
+    if let (false, Some(members)) = (lists.is_empty(), value.as_object_mut()) {
+        members.insert("address_lists".to_owned(), Value::Object(lists));
+    }
     let text = yaml::text(&value, &comments, &rules, &notes);
     Converted { text, notes }
 }

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::condition::{Common, Condition};
+use super::need::Need;
 use super::notes::Notes;
+use super::written::{Asked, Rules, Written, nobody, rule};
 
 /// What authenticates requests: the first group whose condition they meet.
 #[derive(Debug, Clone)]
@@ -53,63 +55,27 @@ pub struct Alternative {
     pub source: String,
 }
 
-/// What a caller must be, beside what authenticates it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Need {
-    /// A token of one of these providers.
-    pub providers: Option<Vec<String>>,
-    /// One of these scopes, for each list.
-    pub scopes: Vec<Vec<String>>,
-    /// A client certificate with one of these names.
-    pub certificates: Option<Vec<String>>,
-}
-
-impl Need {
-    /// What is needed where both are.
-    pub fn and(&self, other: &Self) -> Option<Self> {
-        let providers = match (&self.providers, &other.providers) {
-            (Some(a), Some(b)) => Some(a.iter().filter(|name| b.contains(name)).cloned().collect()),
-            (a, b) => a.clone().or_else(|| b.clone()),
-        };
-        let certificates = match (&self.certificates, &other.certificates) {
-            (Some(a), Some(b)) if a != b => return None,
-            (a, b) => a.clone().or_else(|| b.clone()),
-        };
-        let scopes = self.scopes.iter().chain(&other.scopes).cloned().collect();
-        Some(Self { providers, scopes, certificates })
-    }
-}
-
-/// What a rule allows: `None`, nobody.
-type Asked = Option<Map<String, Value>>;
-
-/// A rule with the words above it.
-#[derive(Debug, Clone)]
-pub struct Written {
-    /// What to know about it.
-    pub comments: Vec<String>,
-    /// The rule.
-    pub rule: Value,
-    /// What it matches.
-    condition: Condition,
-}
-
 /// All that authorises and authenticates.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// What refuses, before all else.
     pub denied: Vec<Alternative>,
+    /// What refuses some addresses, each with its line.
+    pub kept_out: Vec<(Alternative, usize)>,
     /// The groups; the last one takes every request.
     pub groups: Vec<Group>,
     /// What must be met, one of each list.
     pub allowed: Vec<Vec<Alternative>>,
     /// Providers made for client certificates: the names that each allows.
     pub certificates: BTreeMap<String, Vec<String>>,
+    /// Lists of addresses made for rules: the networks of each.
+    pub address_lists: BTreeMap<String, Vec<String>>,
 }
 
 impl Plan {
     /// The rules, in order.
     pub fn rules(&mut self, notes: &mut Notes) -> Vec<Written> {
+        self.keep_out(notes);
         let mut rules = Rules::default();
         for denied in &self.denied {
             rules.push(nobody(&denied.condition, vec![denied.source.clone()]));
@@ -203,13 +169,9 @@ impl Plan {
             if !all {
                 names.retain(|name| wanted.contains(name));
             }
-            optional = false;
         }
-        if !need.scopes.is_empty() {
-            optional = false;
-        }
-        let tokens = need.providers.is_some() || !need.scopes.is_empty();
-        if tokens && names.is_empty() {
+        optional &= !need.asks_for_token();
+        if need.asks_for_token() && names.is_empty() {
             return Err("no provider of these requests has tokens that could have it");
         }
         let mut rule = Map::new();
@@ -255,18 +217,91 @@ impl Plan {
         if !scopes.is_empty() {
             rule.insert("scopes".to_owned(), Value::Object(scopes));
         }
+        match need.conditions.as_slice() {
+            [] => {}
+            [one] => drop(rule.insert("when".to_owned(), json!(one))),
+            several => drop(rule.insert("when".to_owned(), json!(several))),
+        }
+        if need.networks.as_ref() == Some(&need.not_networks) {
+            return Ok(None);
+        }
+        let mut addresses = Map::new();
+        if let Some(networks) = &need.networks {
+            addresses.insert("allow".to_owned(), json!(self.address_list(networks)));
+        }
+        if !need.not_networks.is_empty() {
+            addresses.insert("deny".to_owned(), json!(self.address_list(&need.not_networks)));
+        }
+        if !addresses.is_empty() {
+            rule.insert("addresses".to_owned(), Value::Object(addresses));
+        }
         Ok(Some(rule))
     }
 
     /// The provider that takes certificates with these names.
     fn certificate(&mut self, allowed: &[String]) -> String {
-        if let Some((name, _)) = self.certificates.iter().find(|(_, known)| *known == allowed) {
-            return name.clone();
-        }
-        let name = format!("certificate-{}", self.certificates.len().saturating_add(1));
-        self.certificates.insert(name.clone(), allowed.to_vec());
-        name
+        named(&mut self.certificates, "certificate", allowed)
     }
+
+    /// The list of addresses with these networks.
+    fn address_list(&mut self, networks: &[String]) -> String {
+        named(&mut self.address_lists, "addresses", networks)
+    }
+
+    /// Adds what is refused, which at `line` names whom: addresses are kept out of what others may call, and what is
+    /// refused to other callers is refused to everybody.
+    pub fn deny(&mut self, what: Alternative, is_wider: bool, line: usize, notes: &mut Notes) {
+        if !is_wider && what.except.is_empty() && what.need.is_about_addresses() {
+            self.kept_out.push((what, line));
+            return;
+        }
+        if is_wider || what.need != Need::default() || !what.except.is_empty() {
+            deny_everybody(&what, line, notes);
+        }
+        self.denied.push(Alternative { need: Need::default(), except: Vec::new(), ..what });
+    }
+
+    /// Takes addresses that are denied out of what is allowed; where that cannot be written, everybody is denied.
+    fn keep_out(&mut self, notes: &mut Notes) {
+        for (what, line) in std::mem::take(&mut self.kept_out) {
+            if self.allowed.is_empty() && what.condition.is_everything() {
+                // Nothing else says who may call: everybody but these.
+                self.allowed.push(vec![Alternative::default()]);
+            }
+            let covered = |condition: &Condition| what.condition.covers(condition);
+            let apart = |condition: &Condition| condition.and(&what.condition) == Common::Nothing;
+            let Some(others) = what.need.other_addresses() else { continue };
+            let mut allowed = self.allowed.clone();
+            let mut is_written = !allowed.is_empty();
+            for alternative in allowed.iter_mut().flatten().filter(|alternative| !apart(&alternative.condition)) {
+                match alternative.need.and(&others).filter(|_| covered(&alternative.condition)) {
+                    Some(need) => alternative.need = need,
+                    None => is_written = false,
+                }
+            }
+            if is_written {
+                self.allowed = allowed;
+            } else {
+                deny_everybody(&what, line, notes);
+                self.denied.push(Alternative { need: Need::default(), ..what });
+            }
+        }
+    }
+}
+
+fn deny_everybody(what: &Alternative, line: usize, notes: &mut Notes) {
+    let problem = "what it denies to some has no equal: it is denied to everybody";
+    notes.stricter(line, &what.source, problem, "write a rule that asks for what may pass");
+}
+
+/// The name of a list in `known`, where it now stands.
+fn named(known: &mut BTreeMap<String, Vec<String>>, kind: &str, list: &[String]) -> String {
+    if let Some((name, _)) = known.iter().find(|(_, known)| *known == list) {
+        return name.clone();
+    }
+    let name = format!("{kind}-{}", known.len().saturating_add(1));
+    known.insert(name.clone(), list.to_vec());
+    name
 }
 
 /// Every way to meet one of each list.
@@ -300,43 +335,21 @@ fn combined(lists: &[Vec<Alternative>], notes: &mut Notes) -> Vec<Alternative> {
     ways
 }
 
-/// Alternatives for the same requests that differ in one list of scopes are one alternative with all of these scopes.
+/// Alternatives for the same requests that differ in one thing are one alternative that takes either.
 fn merged(alternatives: Vec<Alternative>) -> Vec<Alternative> {
     let mut merged: Vec<Alternative> = Vec::new();
     for alternative in alternatives {
-        let same = merged.iter_mut().find(|known| {
-            known.condition == alternative.condition
-                && known.except == alternative.except
-                && known.need.providers == alternative.need.providers
-                && known.need.certificates == alternative.need.certificates
-                && known.need.scopes.len() == 1
-                && alternative.need.scopes.len() == 1
+        let joined = merged.iter_mut().find_map(|known| {
+            let same = known.condition == alternative.condition && known.except == alternative.except;
+            let need = same.then(|| known.need.or(&alternative.need)).flatten()?;
+            Some((known, need))
         });
-        let mergeable_names = |need: &Need| need.certificates.is_some() && need.scopes.is_empty();
-        match same {
-            Some(known) => {
-                if let (Some(mine), Some(theirs)) = (known.need.scopes.first_mut(), alternative.need.scopes.first()) {
-                    mine.extend(theirs.iter().filter(|scope| !mine.contains(scope)).cloned().collect::<Vec<_>>());
-                }
+        match joined {
+            Some((known, need)) => {
+                known.need = need;
                 known.source = format!("{}, {}", known.source, alternative.source);
             }
-            None => {
-                let names = merged.iter_mut().find(|known| {
-                    known.condition == alternative.condition
-                        && known.except == alternative.except
-                        && known.need.providers == alternative.need.providers
-                        && mergeable_names(&known.need)
-                        && mergeable_names(&alternative.need)
-                });
-                match (names, &alternative.need.certificates) {
-                    (Some(known), Some(theirs)) => {
-                        let mine = known.need.certificates.get_or_insert_default();
-                        mine.extend(theirs.iter().filter(|name| !mine.contains(name)).cloned().collect::<Vec<_>>());
-                        known.source = format!("{}, {}", known.source, alternative.source);
-                    }
-                    _ => merged.push(alternative),
-                }
-            }
+            None => merged.push(alternative),
         }
     }
     merged
@@ -345,34 +358,4 @@ fn merged(alternatives: Vec<Alternative>) -> Vec<Alternative> {
 fn source_of(group: &Group, alternative: &Alternative) -> String {
     let parts = [&group.source, &alternative.source];
     parts.into_iter().map(String::as_str).filter(|source| !source.is_empty()).collect::<Vec<_>>().join("; ")
-}
-
-/// Rules, without those that an earlier one leaves nothing to.
-#[derive(Debug, Default)]
-struct Rules(Vec<Written>);
-
-impl Rules {
-    fn push(&mut self, written: Written) {
-        if !self.take(&written.condition) {
-            self.0.push(written);
-        }
-    }
-
-    /// Whether a rule that is there takes all requests of this condition.
-    fn take(&self, condition: &Condition) -> bool {
-        self.0.iter().any(|rule| rule.condition.covers(condition))
-    }
-}
-
-fn rule(condition: &Condition, asked: Asked, comments: Vec<String>) -> Written {
-    let Some(asked) = asked else { return nobody(condition, comments) };
-    let mut rule = Map::new();
-    rule.insert("match".to_owned(), condition.to_match());
-    rule.extend(asked);
-    Written { comments, rule: Value::Object(rule), condition: condition.clone() }
-}
-
-fn nobody(condition: &Condition, comments: Vec<String>) -> Written {
-    let rule = json!({"match": condition.to_match(), "allow": "nobody"});
-    Written { comments, rule, condition: condition.clone() }
 }

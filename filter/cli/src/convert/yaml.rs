@@ -5,15 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::notes::{Kind, Notes};
-use super::policy::Written;
+use super::written::Written;
 
 /// The text of a configuration: a field of a provider and a rule to a line, with comments above.
 pub fn text(value: &Value, comments: &BTreeMap<String, Vec<String>>, rules: &[Written], notes: &Notes) -> String {
-    let mut text =
-        String::from("# Converted by `portcullis convert`. What has no equal is refused; widen it with care.\n");
-    for difference in notes.0.iter().filter(|difference| difference.kind == Kind::Stricter) {
-        text.push_str(&format!("# no equal: {}: {}\n", one_line(&difference.what), one_line(&difference.problem)));
-    }
+    let mut text = heading("Converted by `portcullis convert`.", notes);
     text.push_str("version: 1\n");
     let providers = value.get("providers").and_then(Value::as_object).filter(|providers| !providers.is_empty());
     if let Some(providers) = providers {
@@ -26,6 +22,12 @@ pub fn text(value: &Value, comments: &BTreeMap<String, Vec<String>>, rules: &[Wr
             for (field, value) in section.as_object().into_iter().flat_map(in_order) {
                 text.push_str(&format!("    {field}: {}\n", flow(value)));
             }
+        }
+    }
+    if let Some(lists) = value.get("address_lists").and_then(Value::as_object) {
+        text.push_str("address_lists:\n");
+        for (name, networks) in lists {
+            text.push_str(&format!("  {name}: {}\n", flow(networks)));
         }
     }
     text.push_str("defaults: {unmatched: deny}\n");
@@ -43,8 +45,17 @@ pub fn text(value: &Value, comments: &BTreeMap<String, Vec<String>>, rules: &[Wr
     text
 }
 
+/// The comments above all else: where the text comes from, and what of that has no equal.
+pub fn heading(first: &str, notes: &Notes) -> String {
+    let mut text = format!("# {first} What has no equal is refused; widen it with care.\n");
+    for difference in notes.0.iter().filter(|difference| difference.kind == Kind::Stricter) {
+        text.push_str(&format!("# no equal: {}: {}\n", one_line(&difference.what), one_line(&difference.problem)));
+    }
+    text
+}
+
 /// Nothing of the input begins a line of its own.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() || matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}') { ' ' } else { c })
         .collect()
@@ -65,6 +76,8 @@ fn in_order(members: &Map<String, Value>) -> Vec<(&String, &Value)> {
         "allow",
         "require",
         "scopes",
+        "when",
+        "addresses",
         "kty",
         "kid",
     ];
@@ -74,7 +87,7 @@ fn in_order(members: &Map<String, Value>) -> Vec<(&String, &Value)> {
 }
 
 /// A value on one line.
-fn flow(value: &Value) -> String {
+pub fn flow(value: &Value) -> String {
     match value {
         Value::String(text) => scalar(text),
         Value::Array(elements) => {
@@ -90,7 +103,7 @@ fn flow(value: &Value) -> String {
 }
 
 /// Text without quotes where every reader of YAML takes it for text, else in JSON's quotes.
-fn scalar(text: &str) -> String {
+pub fn scalar(text: &str) -> String {
     const WORDS: &[&str] = &["true", "false", "yes", "no", "on", "off", "y", "n", "null"];
     let begins = text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'/');
     let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_/.".contains(&b));

@@ -30,6 +30,8 @@ pub struct Filter<'a> {
     pub manager: Option<(String, &'a Node)>,
     /// The filter chain of a listener that has it, with its path.
     pub chain: Option<(String, &'a Node)>,
+    /// The listener that has it, with its path.
+    pub listener: Option<(String, &'a Node)>,
     /// What it is configured with, or why that cannot be read.
     pub configuration: Result<Configuration, Unreadable>,
 }
@@ -65,6 +67,7 @@ pub fn filters(root: &Node) -> Vec<Filter<'_>> {
             per_route: false,
             manager: None,
             chain: None,
+            listener: None,
             configuration,
         }];
     }
@@ -94,12 +97,15 @@ fn filter<'a>(place: &Place<'a>) -> Option<Filter<'a>> {
     let chain = place.ancestors.iter().rev().find(|(path, _)| {
         path.rsplit('.').next().is_some_and(|last| last.starts_with("filter_chains[") || last == "default_filter_chain")
     });
+    let has_chains = |node: &Node| node.get("filter_chains").is_some() || node.get("default_filter_chain").is_some();
+    let listener = place.ancestors.iter().rev().find(|(_, ancestor)| has_chains(ancestor));
     Some(Filter {
         path: format!("{}.{config_path}", place.path),
         plugin: Some(plugin),
         per_route: place.path.contains("typed_per_filter_config"),
         manager: manager.map(|(path, node)| (path.clone(), *node)),
         chain: chain.map(|(path, node)| (path.clone(), *node)),
+        listener: listener.map(|(path, node)| (path.clone(), *node)),
         configuration: configuration(plugin),
     })
 }

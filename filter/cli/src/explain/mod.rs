@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use portcullis_engine::addresses::{AddressList, AddressSource};
 use portcullis_engine::time::{UnixNanos, parse_rfc3339};
 
 use crate::configured::{self, Configured};
@@ -24,7 +25,7 @@ pub use report::Report;
 /// Judge a request as the gateway would, and say why: the rule, each check, what goes on to the service
 ///
 /// It runs the engine that runs in Envoy, on counters that nobody has used yet. Nothing is fetched: key sets, what an
-/// introspection endpoint says and the list of revoked tokens come from files.
+/// introspection endpoint says and lists of revoked tokens and addresses come from files.
 ///
 /// Exit code: 0 the request passes, 1 it is refused, 2 something is wrong with the file or the command line.
 ///
@@ -98,6 +99,10 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     revocation_list: Option<PathBuf>,
 
+    /// A list of addresses that the gateway fetches; may be repeated
+    #[arg(long = "address-list", value_name = "LIST=FILE", value_parser = named_file)]
+    address_lists: Vec<(String, PathBuf)>,
+
     /// Print the explanation as JSON
     #[arg(long)]
     json: bool,
@@ -107,7 +112,7 @@ pub struct Arguments {
 }
 
 fn named_file(text: &str) -> Result<(String, PathBuf), String> {
-    let (name, file) = text.split_once('=').ok_or_else(|| "PROVIDER=FILE is asked for".to_owned())?;
+    let (name, file) = text.split_once('=').ok_or_else(|| "NAME=FILE is asked for".to_owned())?;
     Ok((name.to_owned(), file.into()))
 }
 
@@ -169,6 +174,12 @@ fn explain(arguments: &Arguments) -> Result<Report> {
         answers.introspections.insert(known_provider(filter, provider)?, Word::OfEvery(served(file)?));
     }
     answers.revocation_list = arguments.revocation_list.as_deref().map(served).transpose()?;
+    for (name, file) in &arguments.address_lists {
+        let fetched = |list: &&AddressList| matches!(list.source, AddressSource::Feed(_)) && list.name == *name;
+        let is_known = filter.policy.address_lists.iter().any(|list| fetched(&list));
+        anyhow::ensure!(is_known, "the configuration fetches no list of addresses {name:?}");
+        answers.address_lists.insert(name.clone(), served(file)?);
+    }
     let attributes = request::Attributes {
         address: arguments.address,
         route_policy: arguments.route_policy.as_ref().map(|policy| policy.clone().into_bytes()),

@@ -27,7 +27,9 @@ enum Stage {
     Roles,
     PathClaims,
     Conditions,
+    Surge,
     LimitsByPrincipal,
+    Input,
     Payload,
     Forward,
 }
@@ -45,7 +47,9 @@ const STAGES: &[(Stage, &str)] = &[
     (Stage::Roles, "roles"),
     (Stage::PathClaims, "path and claims"),
     (Stage::Conditions, "conditions"),
+    (Stage::Surge, "surge"),
     (Stage::LimitsByPrincipal, "limits by identity"),
+    (Stage::Input, "input"),
     (Stage::Payload, "payload"),
     (Stage::Forward, "forwarding"),
 ];
@@ -115,10 +119,21 @@ impl Report {
         let waited = found.iter().any(|(_, reason, ..)| {
             matches!(reason, Reason::KeysUnavailable | Reason::ProviderUnavailable | Reason::RevocationUnavailable)
         });
-        let lists = rule.into_iter().flat_map(|(_, rule)| rule_text::fetched_lists(&filter.policy, rule));
-        let lists = lists.map(|list| format!("the address list {list:?} is fetched by the gateway, and is not here"));
-        let notes = replayed.missing.iter().filter(|_| waited || matches!(replayed.step, Step::Hold));
+        let global = rule.into_iter().flat_map(|(_, rule)| rule_text::global_limits(&filter.policy, rule));
+        let global = global
+            .map(|limit| format!("the limit service is not asked about {limit:?}: it is taken to admit the request"));
+        // What a list would have said is open, whatever became of the request.
+        let lists: Vec<&str> =
+            rule.into_iter().flat_map(|(_, rule)| rule_text::fetched_lists(&filter.policy, rule)).collect();
+        let held = waited || matches!(replayed.step, Step::Hold);
+        let notes = replayed.missing.iter().filter(|missing| match missing {
+            Missing::AddressList(list) => lists.contains(&list.as_str()),
+            Missing::KeySet(_) | Missing::Introspection(_) | Missing::RevocationList => held,
+        });
         let notes = notes.map(|missing| match missing {
+            Missing::AddressList(list) => {
+                format!("the address list {list:?} is not here; give it with --address-list {list}=FILE")
+            }
             Missing::KeySet(provider) => {
                 format!("the key set of provider {provider:?} is not here; give it with --jwks {provider}=FILE")
             }
@@ -137,7 +152,7 @@ impl Report {
             checks: checks.collect(),
             reason: found.iter().find(|(_, _, denied, _)| *denied).map_or(Reason::Ok, |(_, reason, ..)| *reason),
             step: replayed.step.clone(),
-            notes: notes.chain(lists).collect(),
+            notes: notes.chain(global).collect(),
         }
     }
 
@@ -224,6 +239,9 @@ fn stage(reason: Reason, detail: &str, rule: Option<&Rule>, filter: &Configured)
     if matches!(reason, Reason::PayloadAttack | Reason::BodyEncodingRefused) || code.starts_with("body_") {
         return Stage::Payload;
     }
+    if code.starts_with("input_") {
+        return Stage::Input;
+    }
     if matches!(reason, Reason::HeaderMissing | Reason::HeaderForbidden) {
         return Stage::Headers;
     }
@@ -231,6 +249,7 @@ fn stage(reason: Reason, detail: &str, rule: Option<&Rule>, filter: &Configured)
         Reason::AddressDenied | Reason::AddressListUnavailable => return Stage::Addresses,
         Reason::Banned | Reason::BansUnavailable => return Stage::Bans,
         Reason::CorsOriginDenied => return Stage::Cors,
+        Reason::Overloaded => return Stage::Surge,
         Reason::MethodNotAllowed => return Stage::Rule,
         _ => {}
     }
@@ -307,6 +326,7 @@ fn passed(stage: Stage, rule: Option<(usize, &Rule)>, filter: &Configured, claim
         Stage::Bans => rule_text::bans(policy, rule),
         Stage::Cors => rule_text::cors(rule),
         Stage::LimitsByAddress => rule_text::limits(policy, &rule.limits_by_address),
+        Stage::Surge => rule_text::surge(policy, rule),
         Stage::LimitsByPrincipal => rule_text::limits(policy, &rule.limits_by_principal),
         Stage::Credential if rule.who == Who::Everybody => "everybody may pass".to_owned(),
         Stage::Credential => format!("{} vouches for {:?}", rule_text::who(policy, rule), claim("sub")),
@@ -320,6 +340,7 @@ fn passed(stage: Stage, rule: Option<(usize, &Rule)>, filter: &Configured, claim
         Stage::PathClaims if rule.authorisation.bind.is_empty() => String::new(),
         Stage::PathClaims => rule_text::bindings(rule),
         Stage::Conditions => rule_text::conditions(rule),
+        Stage::Input => rule_text::input(rule),
         Stage::Payload => rule_text::payload(rule),
         Stage::Forward => "see below".to_owned(),
     }

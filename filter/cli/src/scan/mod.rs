@@ -8,10 +8,15 @@ mod wire;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use portcullis_payload::own::OwnRules;
 use portcullis_payload::{Scanner, Settings};
+
+use crate::configured;
+use crate::environment::EnvironmentArguments;
 
 /// Run the payload rules over recorded requests, and count what they refuse
 ///
@@ -30,6 +35,10 @@ pub struct Arguments {
     /// The level of the rules: 1 for everyone, 2 and 3 for more
     #[arg(long, default_value_t = 1)]
     level: u8,
+
+    /// Ask the `payload_rules` of this configuration too
+    #[arg(long, value_name = "CONFIG")]
+    config: Option<PathBuf>,
 
     /// Points of one family that make a request an attack
     #[arg(long, default_value_t = 5)]
@@ -74,7 +83,12 @@ pub struct Arguments {
 /// A file cannot be read, or nothing in it is a request.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let scanner = Scanner::new().context("the embedded rules cannot be loaded")?;
-    let settings = Settings { level: arguments.level, threshold: arguments.threshold, ..Settings::default() };
+    let settings = Settings {
+        level: arguments.level,
+        threshold: arguments.threshold,
+        own: own(arguments)?,
+        ..Settings::default()
+    };
     let mut items = Vec::new();
     for file in &arguments.files {
         items.extend(corpus::read(file)?);
@@ -91,4 +105,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let outcome = run::all(&scanner, &settings, &items, arguments.repeat);
     report::print(arguments, &items, &outcome)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The rules of the configuration that was named.
+fn own(arguments: &Arguments) -> Result<Rc<OwnRules>> {
+    let Some(path) = &arguments.config else { return Ok(Rc::default()) };
+    let filters = configured::load(path, &EnvironmentArguments { assume_env: true, ..Default::default() })?;
+    let [filter] = filters.as_slice() else {
+        bail!("{} has several filters\n  hint: name a file with one", path.display())
+    };
+    Ok(Rc::clone(&filter.policy.own_rules))
 }

@@ -156,7 +156,7 @@ fn evidence(verdict: Option<&Verdict>) -> String {
         .map(|f| {
             format!(
                 "{}={}@{}:{:?}",
-                f.rule.as_str(),
+                f.by.as_str(),
                 f.weight,
                 f.place.as_str(),
                 String::from_utf8_lossy(f.excerpt.get(..30).unwrap_or(&f.excerpt))

@@ -1,10 +1,10 @@
 //! The reference of refusals and counters.
 
-use portcullis_engine::COUNTERS;
 use portcullis_engine::answer::{BearerError, Reason};
 use portcullis_engine::bans::Offence;
+use portcullis_engine::{COUNTERS, GAUGES};
 
-/// A table of all reasons, and one of all counters.
+/// A table of all reasons, of all counters and of all gauges.
 pub fn markdown() -> String {
     let mut text = String::from(
         "# Refusals and counters\n\n\
@@ -42,6 +42,10 @@ pub fn markdown() -> String {
         for (event, meaning) in family.events {
             text.push_str(&format!("| `{}` | `{event}` | {meaning} |\n", family.name));
         }
+    }
+    text.push_str("\n## Gauges\n\n| gauge | labels | tells |\n|---|---|---|\n");
+    for (name, meaning) in GAUGES {
+        text.push_str(&format!("| `{name}` | `surge` | {meaning} |\n"));
     }
     text
 }

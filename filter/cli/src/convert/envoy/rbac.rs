@@ -1,9 +1,12 @@
 //! `rbac`: policies of permissions and principals.
 
 use super::matching::{header_match, other_methods, path_matcher};
+use crate::convert::claims;
 use crate::convert::condition::{Common, Condition};
+use crate::convert::need::Need;
+use crate::convert::networks;
 use crate::convert::notes::Notes;
-use crate::convert::policy::{Alternative, Need, Plan};
+use crate::convert::policy::{Alternative, Plan};
 use crate::convert::providers::Providers;
 use crate::document::Node;
 
@@ -57,8 +60,8 @@ pub fn read(filter: &Node, providers: &Providers, plan: &mut Plan, notes: &mut N
             for (way, source, line) in ways {
                 if way.is_wider {
                     let problem = "a permission, principal or condition that has no equal: it allows nothing";
-                    let hint =
-                        "paths, hosts, methods, exact headers, issuers, scopes and URI names of certificates have one";
+                    let hint = "paths, hosts, methods, exact headers, `remote_ip`, issuers, claims and URI names of \
+                                certificates have one";
                     notes.stricter(line, &source, problem, hint);
                     continue;
                 }
@@ -68,11 +71,8 @@ pub fn read(filter: &Node, providers: &Providers, plan: &mut Plan, notes: &mut N
         }
         "DENY" => {
             for (way, source, line) in ways {
-                if way.is_wider || way.need != Need::default() || !way.except.is_empty() {
-                    let problem = "what it denies to some has no equal: it is denied to everybody";
-                    notes.stricter(line, &source, problem, "write a rule that asks for what may pass");
-                }
-                plan.denied.push(Alternative { condition: way.condition, source, ..Alternative::default() });
+                let Way { condition, except, need, is_wider } = way;
+                plan.deny(Alternative { condition, except, need, source }, is_wider, line, notes);
             }
         }
         other => {
@@ -172,8 +172,30 @@ fn principal(node: &Node, providers: &Providers) -> Vec<Way> {
         "and_ids" => all(parts("ids"), &read),
         "or_ids" => parts("ids").iter().flat_map(read).collect(),
         "authenticated" => certificate(&member.value),
+        "remote_ip" => network(&member.value).map_or_else(unknown, |network| {
+            vec![Way { need: Need { networks: Some(vec![network]), ..Need::default() }, ..Way::default() }]
+        }),
+        "not_id" => not_addresses(&principal(&member.value, providers)),
         "metadata" => claim(&member.value, providers).map_or_else(unknown, |need| vec![Way { need, ..Way::default() }]),
         _ => unknown(),
+    }
+}
+
+/// `CidrRange` of `remote_ip`: the address that a proxy in front may have told is the one that our lists judge.
+/// `source_ip` and `direct_remote_ip` are the peer's.
+fn network(node: &Node) -> Option<String> {
+    let address = node.text_at(&["address_prefix"])?;
+    let length = node.at(&["prefix_len"]).map_or_else(|| "0".to_owned(), |length| length.to_value().to_string());
+    networks::masked(&format!("{address}/{}", length.trim_matches('"')))
+}
+
+/// Other addresses than those of one way.
+fn not_addresses(ways: &[Way]) -> Vec<Way> {
+    let [way] = ways else { return unknown() };
+    let plain = !way.is_wider && way.except.is_empty() && way.condition == Condition::default();
+    match way.need.other_addresses().filter(|_| plain) {
+        Some(need) => vec![Way { need, ..Way::default() }],
+        None => unknown(),
     }
 }
 
@@ -198,13 +220,19 @@ fn claim(node: &Node, providers: &Providers) -> Option<Need> {
         return None;
     }
     let keys: Vec<&str> = node.at(&["path"])?.elements().iter().filter_map(|part| part.text_at(&["key"])).collect();
-    let [payload, claim] = keys.as_slice() else { return None };
+    let [payload, claim, inside @ ..] = keys.as_slice() else { return None };
     let exact = node.text_at(&["value", "string_match", "exact"]);
     let listed = node.text_at(&["value", "list_match", "one_of", "string_match", "exact"]);
     // Those whose claims stand there: the others' tokens have no such claim to RBAC.
     let here =
         |name: &&String| providers.0.get(*name).is_some_and(|known| known.payload_key.as_deref() == Some(payload));
+    let with = |condition: String| {
+        let names = providers.0.keys().filter(here).cloned().collect();
+        Need { providers: Some(names), ..Need::condition(condition) }
+    };
+    let way: Vec<&str> = std::iter::once(*claim).chain(inside.iter().copied()).collect();
     match (*claim, exact, listed) {
+        _ if !inside.is_empty() => text_of_claim(&way, node).map(with),
         ("iss", Some(issuer), _) => {
             let names = providers.of_issuer(issuer).iter().filter(here).cloned().collect();
             Some(Need { providers: Some(names), ..Need::default() })
@@ -215,6 +243,24 @@ fn claim(node: &Node, providers: &Providers) -> Option<Need> {
             let names = providers.0.keys().filter(here).filter(splits).cloned().collect();
             Some(Need { providers: Some(names), scopes: vec![vec![scope.to_owned()]], ..Need::default() })
         }
-        _ => None,
+        // What jwt_authn has split is a list there and a text here.
+        ("iss" | "scope" | "scp", ..) => None,
+        _ => text_of_claim(&way, node).map(with),
     }
+}
+
+/// What is asked of a claim: a text, or one of a list.
+fn text_of_claim(way: &[&str], node: &Node) -> Option<String> {
+    let text = |name: &str| node.text_at(&["value", "string_match", name]);
+    if node.at(&["value", "string_match"]).is_some_and(|matcher| matcher.is_true_at(&["ignore_case"])) {
+        return None;
+    }
+    if let Some(exact) = text("exact") {
+        return claims::is(way, exact);
+    }
+    if let Some(entry) = node.text_at(&["value", "list_match", "one_of", "string_match", "exact"]) {
+        return claims::lists(way, entry);
+    }
+    let functions = [("prefix", "startsWith"), ("suffix", "endsWith"), ("contains", "contains")];
+    functions.into_iter().find_map(|(matcher, function)| claims::matches(way, function, text(matcher)?))
 }

@@ -1,9 +1,12 @@
 //! The rules of an `AuthorizationPolicy`: from whom, to what, and when.
 
 use crate::convert::Options;
+use crate::convert::claims;
 use crate::convert::condition::{Common, Condition, PathSpec, escape, is_regex};
 use crate::convert::envoy::matching::{host, other_methods};
-use crate::convert::policy::{Alternative, Need};
+use crate::convert::need::Need;
+use crate::convert::networks;
+use crate::convert::policy::Alternative;
 use crate::convert::providers::Providers;
 use crate::document::Node;
 
@@ -112,7 +115,9 @@ fn from(field: &str, values: &[String], options: &Options, providers: &Providers
                 .map(|name| (!name.contains('*')).then(|| format!("spiffe://{}/ns/{name}/*", options.trust_domain)))
                 .collect(),
         ),
-        "requestPrincipals" => values.iter().map(|value| request_principal(value, providers)).collect(),
+        "requestPrincipals" => values.iter().flat_map(|value| request_principal(value, providers)).collect(),
+        "remoteIpBlocks" => vec![within(values)],
+        "notRemoteIpBlocks" => vec![outside(values)],
         _ => vec![unknown()],
     }
 }
@@ -124,15 +129,43 @@ fn spiffe(name: &str) -> Option<String> {
     at_end.then(|| format!("spiffe://{name}"))
 }
 
-/// `issuer/subject`; only `*` has an equal in place of the subject.
-fn request_principal(value: &str, providers: &Providers) -> Way {
+/// An address in one of these networks, where a proxy in front may have told it. (`ipBlocks` is about the peer.)
+fn within(values: &[String]) -> Way {
+    let networks: Option<Vec<String>> = values.iter().map(|text| networks::masked(text)).collect();
+    networks.map_or_else(unknown, |networks| needs(Need { networks: Some(networks), ..Need::default() }))
+}
+
+fn outside(values: &[String]) -> Way {
+    let networks: Option<Vec<String>> = values.iter().map(|text| networks::masked(text)).collect();
+    networks.map_or_else(unknown, |not_networks| needs(Need { not_networks, ..Need::default() }))
+}
+
+/// `issuer/subject`, with `*` in place of either or both.
+fn request_principal(value: &str, providers: &Providers) -> Vec<Way> {
+    let of = |names: Vec<String>| Need { providers: Some(names), ..Need::default() };
     if value == "*" {
-        return needs(Need { providers: Some(providers.names()), ..Need::default() });
+        return vec![needs(of(providers.names()))];
     }
-    match value.strip_suffix("/*").filter(|issuer| !issuer.contains('*')) {
-        Some(issuer) => needs(Need { providers: Some(providers.of_issuer(issuer)), ..Need::default() }),
-        None => unknown(),
+    if let Some(issuer) = value.strip_suffix("/*").filter(|issuer| !issuer.contains('*')) {
+        return vec![needs(of(providers.of_issuer(issuer)))];
     }
+    let with_subject = |names: Vec<String>, subject: &str| match claims::is(&["sub"], subject) {
+        Some(condition) if !subject.is_empty() => needs(Need { conditions: vec![condition], ..of(names) }),
+        _ => unknown(),
+    };
+    if let Some(subject) = value.strip_prefix("*/").filter(|subject| !subject.contains(['*', '/'])) {
+        return vec![with_subject(providers.names(), subject)];
+    }
+    if value.contains('*') {
+        return vec![unknown()];
+    }
+    // Where an issuer ends and a subject begins is for the issuers that are known to say.
+    let ends = value.match_indices('/').filter_map(|(at, _)| value.split_at_checked(at));
+    ends.filter_map(|(issuer, subject)| {
+        let names = providers.of_issuer(issuer);
+        (!names.is_empty()).then(|| with_subject(names, subject.strip_prefix('/').unwrap_or_default()))
+    })
+    .collect()
 }
 
 /// A field of `operation`: one of the values.
@@ -195,11 +228,14 @@ fn path(value: &str) -> Option<PathSpec> {
 
 /// A condition of `when`.
 fn when(condition: &Node, providers: &Providers) -> Vec<Way> {
-    if condition.get("notValues").is_some() {
-        return vec![unknown()];
-    }
     let key = condition.text_at(&["key"]).unwrap_or_default();
     let values = condition.at(&["values"]).map(texts).unwrap_or_default();
+    if let Some(others) = condition.at(&["notValues"]).map(texts).filter(|others| !others.is_empty()) {
+        return match (key, values.as_slice()) {
+            ("remote.ip", []) => vec![outside(&others)],
+            _ => vec![unknown()],
+        };
+    }
     let inside = |prefix: &str| key.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(']'));
     let is_word = |value: &String| !value.contains(['*', ' ']) && !value.is_empty();
     if let Some(name) = inside("request.headers[") {
@@ -215,7 +251,10 @@ fn when(condition: &Node, providers: &Providers) -> Vec<Way> {
         return ways.collect();
     }
     match (key, inside("request.auth.claims[")) {
-        ("request.auth.principal", _) => values.iter().map(|value| request_principal(value, providers)).collect(),
+        ("remote.ip", _) => vec![within(&values)],
+        ("request.auth.principal", _) => values.iter().flat_map(|value| request_principal(value, providers)).collect(),
+        ("request.auth.audiences", _) => vec![claim(&["aud"], &values)],
+        ("request.auth.presenter", _) => vec![claim(&["azp"], &values)],
         (_, Some("scope")) if values.iter().all(is_word) && !values.is_empty() => {
             vec![needs(Need { scopes: vec![values], ..Need::default() })]
         }
@@ -223,6 +262,18 @@ fn when(condition: &Node, providers: &Providers) -> Vec<Way> {
             let names = values.iter().flat_map(|issuer| providers.of_issuer(issuer)).collect();
             vec![needs(Need { providers: Some(names), ..Need::default() })]
         }
+        // Words of a text are split there, and nowhere here.
+        (_, Some("scope" | "scp" | "permission")) => vec![unknown()],
+        (_, Some(names)) => vec![claim(&names.split("][").collect::<Vec<_>>(), &values)],
         _ => vec![unknown()],
+    }
+}
+
+/// A claim that is one of these texts, or a list with one of them.
+fn claim(names: &[&str], values: &[String]) -> Way {
+    let is_exact = values.iter().all(|value| !value.contains(['*', ' ']) && !value.is_empty());
+    match claims::has_one_of(names, values).filter(|_| is_exact) {
+        Some(condition) => needs(Need::condition(condition)),
+        None => unknown(),
     }
 }
