@@ -141,12 +141,47 @@ impl Client {
     /// # Errors
     /// Nobody listens, or the handshake fails. (With TLS 1.3 a refused client certificate shows at the first read.)
     pub fn connect_tls(port: u16, config: Arc<ClientConfig>, name: &str) -> Result<Self> {
+        Self::connect_tls_behind(port, b"", config, name)
+    }
+
+    /// [`connect_tls`](Self::connect_tls) from another loopback address: another client, as far as limits and bans go.
+    ///
+    /// # Errors
+    /// Nobody listens, `source` is not in 127.0.0.0/8, or the handshake fails.
+    pub fn connect_tls_from(source: Ipv4Addr, port: u16, config: Arc<ClientConfig>, name: &str) -> Result<Self> {
+        Self::handshake(open(port, source)?, config, name)
+    }
+
+    /// [`connect_tls`](Self::connect_tls) with bytes in the clear before the handshake: a line of the PROXY protocol.
+    ///
+    /// # Errors
+    /// Nobody listens, or the handshake fails.
+    pub fn connect_tls_behind(port: u16, before: &[u8], config: Arc<ClientConfig>, name: &str) -> Result<Self> {
         let mut socket = open(port, Ipv4Addr::LOCALHOST)?;
+        socket.write_all(before)?;
+        Self::handshake(socket, config, name)
+    }
+
+    fn handshake(mut socket: TcpStream, config: Arc<ClientConfig>, name: &str) -> Result<Self> {
         let mut connection = ClientConnection::new(config, ServerName::try_from(name.to_owned())?)?;
         while connection.is_handshaking() {
             connection.complete_io(&mut socket)?;
         }
         Ok(Self::over(StreamOwned::new(connection, socket)))
+    }
+
+    /// The certificate that the server at 127.0.0.1 shows for `name`, DER.
+    ///
+    /// # Errors
+    /// Nobody listens, or the handshake fails.
+    pub fn certificate_of(port: u16, config: Arc<ClientConfig>, name: &str) -> Result<Vec<u8>> {
+        let mut socket = open(port, Ipv4Addr::LOCALHOST)?;
+        let mut connection = ClientConnection::new(config, ServerName::try_from(name.to_owned())?)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut socket)?;
+        }
+        let certificate = connection.peer_certificates().and_then(|chain| chain.first());
+        Ok(certificate.context("the server shows no certificate")?.to_vec())
     }
 
     fn over(stream: impl Stream + 'static) -> Self {

@@ -208,6 +208,17 @@ impl Builder {
         self
     }
 
+    /// Adds a cluster in the clear that speaks HTTP/2, as gRPC asks for.
+    pub fn http2_cluster(mut self, name: &str, port: u16) -> Self {
+        let mut cluster = cluster(name, port);
+        let options = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+        let http2 = json!({"@type": options, "explicit_http_config": {"http2_protocol_options": {}}});
+        let key = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+        insert(&mut cluster, "typed_extension_protocol_options", json!({key: http2}));
+        self.clusters.push(cluster);
+        self
+    }
+
     /// Adds a route in Envoy's own form, before those of the services.
     pub fn route(mut self, route: Value) -> Self {
         self.routes.push(route);
@@ -241,6 +252,9 @@ impl Builder {
             "name": "envoy.transport_sockets.tls",
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+                // Envoy verifies no certificate anew where a client resumes its session: the filter would see none.
+                "disable_stateless_session_resumption": true,
+                "disable_stateful_session_resumption": true,
                 "common_tls_context": {
                     "tls_certificates": [{
                         "certificate_chain": {"filename": pki.certificate("edge")},

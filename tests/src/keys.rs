@@ -156,6 +156,17 @@ impl SigningKey {
         Self { kid: kid.to_owned(), algorithm: Algorithm::Es256, material, private }
     }
 
+    /// An ES256 key from its private JWK, as `portcullis keys` writes it; `None` where it is no such key.
+    pub fn es256_from_jwk(jwk: &Value) -> Option<Self> {
+        let member = |name: &str| URL_SAFE_NO_PAD.decode(jwk.get(name)?.as_str()?).ok();
+        let private = member("d")?;
+        let point = [&[4][..], &member("x")?, &member("y")?].concat();
+        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let pair = EcdsaKeyPair::from_private_key_and_public_key(algorithm, &private, &point, &SystemRandom::new());
+        let kid = jwk.get("kid")?.as_str()?.to_owned();
+        Some(Self { kid, algorithm: Algorithm::Es256, material: Material::Ecdsa(pair.ok()?), private })
+    }
+
     /// The key's `kid`.
     pub fn kid(&self) -> &str {
         &self.kid

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Frame, Incoming};
+use hyper::header::{HeaderMap, HeaderName};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ServerConfig;
@@ -70,6 +71,8 @@ pub struct Answer {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,
+    /// Names and values of trailers, which HTTP/2 alone carries here.
+    pub trailers: Vec<(String, String)>,
     /// The wait before the head is sent.
     pub delay: Duration,
     /// Where the answer hangs.
@@ -83,6 +86,7 @@ impl Answer {
             status,
             headers: vec![("content-type".to_owned(), "application/json".to_owned())],
             body: Bytes::from(body.to_string()),
+            trailers: Vec::new(),
             delay: Duration::ZERO,
             stall: Stall::Never,
         }
@@ -90,7 +94,8 @@ impl Answer {
 
     /// An empty body.
     pub fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Bytes::new(), delay: Duration::ZERO, stall: Stall::Never }
+        let (headers, trailers) = (Vec::new(), Vec::new());
+        Self { status, headers, body: Bytes::new(), trailers, delay: Duration::ZERO, stall: Stall::Never }
     }
 }
 
@@ -228,8 +233,14 @@ fn respond(answer: Answer) -> hyper::Response<AnswerBody> {
         response = response.header("content-length", answer.body.len());
     }
     response
-        .body(AnswerBody { data: Some(sent).filter(|data| !data.is_empty()), stalls })
-        .unwrap_or_else(|_| hyper::Response::new(AnswerBody { data: None, stalls: false }))
+        .body(AnswerBody { data: Some(sent).filter(|data| !data.is_empty()), trailers: trailers(&answer), stalls })
+        .unwrap_or_else(|_| hyper::Response::new(AnswerBody { data: None, trailers: None, stalls: false }))
+}
+
+fn trailers(answer: &Answer) -> Option<HeaderMap> {
+    let pairs = answer.trailers.iter();
+    let pairs = pairs.filter_map(|(name, value)| Some((HeaderName::try_from(name).ok()?, value.parse().ok()?)));
+    Some(pairs.collect::<HeaderMap>()).filter(|trailers| !trailers.is_empty())
 }
 
 fn latin1(bytes: &[u8]) -> String {
@@ -240,6 +251,7 @@ fn latin1(bytes: &[u8]) -> String {
 #[derive(Debug)]
 struct AnswerBody {
     data: Option<Bytes>,
+    trailers: Option<HeaderMap>,
     stalls: bool,
 }
 
@@ -251,12 +263,12 @@ impl Body for AnswerBody {
         match self.data.take() {
             Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
             None if self.stalls => Poll::Pending,
-            None => Poll::Ready(None),
+            None => Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_none() && !self.stalls
+        self.data.is_none() && self.trailers.is_none() && !self.stalls
     }
 
     fn size_hint(&self) -> hyper::body::SizeHint {

@@ -94,7 +94,11 @@ fn read_identity(pki: &Pki, name: &str) -> Result<(CertificateDer<'static>, Priv
     Ok((read_certificate(&pki.certificate(name))?, key.with_context(|| format!("cannot read {}", path.display()))?))
 }
 
-fn read_certificate(path: &Path) -> Result<CertificateDer<'static>> {
+/// The certificate in a file, PEM.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_certificate(path: &Path) -> Result<CertificateDer<'static>> {
     CertificateDer::from_pem_file(path)
         .map_err(|e| anyhow!("{e}"))
         .with_context(|| format!("cannot read {}", path.display()))

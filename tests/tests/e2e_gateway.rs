@@ -122,6 +122,18 @@ fn a_request_that_is_no_http_ends_its_connection() {
 }
 
 #[test]
+fn odd_line_ends_bring_no_identity_past_the_gateway() {
+    // Envoy takes a lone line feed for the end of a line, and a folded line for one: it writes both anew for the service.
+    for (number, odd) in ["x-a: 1\nx-user: admin\r\n", "x-a: 1\r\n x-user: admin\r\n"].into_iter().enumerate() {
+        let subject = format!("gateway-line-{number}");
+        let token = WORLD.token(&subject);
+        let message = format!("GET /orders/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n{odd}\r\n");
+        let response = WORLD.https().raw(message.as_bytes()).unwrap();
+        assert_eq!((response.status, response.upstream_header("x-user")), (200, vec![subject]), "{odd:?}");
+    }
+}
+
+#[test]
 fn tls_before_1_2_is_refused() {
     // A TLS 1.1 ClientHello: version, random, no session, three cipher suites of that time, no compression.
     let mut hello = vec![3, 2];

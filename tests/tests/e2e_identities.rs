@@ -1,7 +1,7 @@
 //! API keys, user and password, client certificates, and their combinations, in the real Envoy.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use portcullis_tests::client::{Call, Client, Response};
 use portcullis_tests::gateway::Gateway;
@@ -186,6 +186,35 @@ fn a_certificate_that_envoy_did_not_verify_is_none() {
     };
     refused(&call(&other), 401, "credentials_missing");
     assert_eq!(call(&WORLD.pki).status, 200);
+}
+
+#[test]
+fn a_resumed_session_has_no_verified_certificate_unless_envoy_resumes_none() {
+    let service = Service::plain("echo").unwrap();
+    // As it is where nothing is said of resumption.
+    let resuming = Gateway::builder()
+        .filter(filter(&jwks([&WORLD.key])))
+        .service(&service)
+        .https(&WORLD.pki)
+        .tls_context(|context| {
+            let context = context.as_object_mut().unwrap();
+            assert!(context.remove("disable_stateless_session_resumption").is_some());
+            assert!(context.remove("disable_stateful_session_resumption").is_some());
+        })
+        .start()
+        .unwrap();
+    // Both calls come from one client, which keeps its session.
+    let calls = |port: u16| {
+        let config = tls::client(&WORLD.pki, Some("caller"), &["http/1.1"]).unwrap();
+        let call = || {
+            let mut client = Client::connect_tls(port, Arc::clone(&config), "localhost").unwrap();
+            reason(&client.call(&Call::get("/echo/mesh")).unwrap())
+        };
+        [call(), call()]
+    };
+    let passes = (200, String::new());
+    assert_eq!(calls(resuming.port()), [passes.clone(), (401, "credentials_missing".to_owned())]);
+    assert_eq!(calls(WORLD.gateway.port()), [passes.clone(), passes]);
 }
 
 #[test]

@@ -293,6 +293,32 @@ fn streams_are_not_waited_for() {
     client.send(&call.to_bytes()).unwrap();
     client.send(b"5\r\n\0\0\0\0\0\r\n").unwrap();
     assert!(eventually(Duration::from_secs(5), || world.gateway.stat("cluster.api.upstream_rq_total").unwrap() == 1));
+    // So it is with a WebSocket: what comes behind its head is not judged, nor waited for.
+    let upgrade = |call: Call| call.header("connection", "upgrade").header("upgrade", "websocket");
+    let mut client = world.connect();
+    client.send(&upgrade(Call::get("/api/socket")).to_bytes()).unwrap();
+    let seen = || world.gateway.stat("cluster.api.upstream_rq_total").unwrap();
+    assert!(eventually(Duration::from_secs(5), || seen() == 2));
+    let attack = upgrade(Call::get(&format!("/api/socket?q={}", escaped(SCRIPT))));
+    refusal::check(&world.call(&attack), 403, "payload_attack").unwrap();
+    // The words of a stream before something that ends do not keep it from being judged.
+    let form = || {
+        let form = Call::new("POST", "/api").header("content-type", "application/x-www-form-urlencoded");
+        form.body(format!("q={}", escaped(SCRIPT)))
+    };
+    let before = seen();
+    for disguised in [
+        form().header("upgrade", "websocket"),
+        upgrade(form()),
+        Call::new("POST", "/api").header("content-type", "application/grpc-web-text").body(SCRIPT),
+        Call::new("POST", "/api")
+            .header("content-type", "application/grpc-web+json")
+            .body(format!("{{\"q\": \"{SCRIPT}\"}}")),
+    ] {
+        let status = world.call(&disguised).status;
+        assert!([400, 403].contains(&status), "{status}: {disguised:?}");
+        assert_eq!(seen(), before, "the service saw {disguised:?}");
+    }
     // A client that leaves in the middle of a body that is waited for leaves nothing behind.
     let mut client = world.connect();
     client.send(&json_body("{}").header("transfer-encoding", "chunked").to_bytes()).unwrap();

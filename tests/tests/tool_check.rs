@@ -90,7 +90,7 @@ const ERRORS: &[Mistake] = &[
     error("burst: 20", "burst: 20, capacity: 99999999", "capacity", "per_client.capacity", "is not between"),
     error("{any: [corp]}", "{any: [crop]}", "[crop]", "require", "did you mean \"corp\"?"),
     error("{any: [corp]}", "{any: []}", "any: []", "require", "names no provider"),
-    error("limits: [per_client]}", "limits: [per_clinet]}", "per_clinet", "user.limits[0]", "\"per_client\"?"),
+    error("limits: [per_client, in", "limits: [per_clinet, in", "per_clinet", "user.limits[0]", "\"per_client\"?"),
     error("orders_read: {extends: user", "orders_read: {extends: usr", "usr,", "orders_read.extends", "\"user\"?"),
     error("user: {require", "user: {extends: reports, require", "extends: reports", "user.extends", "circle"),
     error("{policy: user, unmatched", "{policy: users, unmatched", "users,", "defaults.policy", "\"user\"?"),
@@ -155,7 +155,7 @@ const WARNINGS: &[Mistake] = &[
     warning("[ES256, RS256, EdDSA]", "[HS256]", "cluster: idp, path", "jwks.cluster", "secret"),
     warning("leeway: 30s}", "require_exp: off}", "require_exp", "claims.require_exp", "for ever"),
     warning("issuer: https://idp.demo\n", "\n", "corp:\n", "providers.corp", "set `issuer`"),
-    warning(", limits: [per_client]}", "}", "per_client:", "limits.per_client", "no rule"),
+    warning("limits: [per_client, in_flight]}", "limits: [in_flight]}", "per_client:", "limits.per_client", "no rule"),
     warning(
         "match: {path_separated_prefix: /orders}",
         "match: {path_separated_prefix: /orders, headers: [{name: X-User, present_match: true}]}",
@@ -172,7 +172,7 @@ const WARNINGS: &[Mistake] = &[
     ),
     warning("{policy: reports}", "{polcy: reports}", "polcy", "portcullis.polcy", "\"policy\""),
     warning(
-        "- {match: {path: \"/orders/**\", methods: [GET, HEAD]}, use: orders_read}",
+        "- {name: orders_read, match: {path: \"/orders/**\", methods: [GET, HEAD]}, use: orders_read}",
         "- {match: {path: /orders}, use: orders_read}",
         "path: /orders}",
         "rules[1].match.path",
@@ -197,7 +197,7 @@ fn the_reference_gateway_has_nothing_to_find() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(text.starts_with("envoy.yaml: ok: 3 rules, 1 provider, 1 limit, "), "{text}");
+    assert!(text.starts_with("envoy.yaml: ok: 3 rules, 1 provider, 2 limits, "), "{text}");
 }
 
 #[test]

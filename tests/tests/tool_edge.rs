@@ -117,7 +117,21 @@ fn the_address_and_the_origin_are_explained() {
     assert_eq!(passes["passes"], true, "{passes:#}");
     assert_eq!(verdict(&passes, "address"), ("passed".into(), "in office; not in bad".into()));
     assert_eq!(verdict(&passes, "cross-origin"), ("passed".into(), "pages of https://app.example.com may call".into()));
-    assert!(passes["notes"].to_string().contains("is fetched by the gateway"), "{passes:#}");
+    assert!(passes["notes"].to_string().contains("give it with --address-list bad=FILE"), "{passes:#}");
+    let list = dir.path().join("bad.txt");
+    std::fs::write(&list, "192.0.2.0/29 # neighbours\n").unwrap();
+    let list = format!("bad={}", list.display());
+    let listed = explain("GET /admin", "192.0.2.7", &["--address-list", &list]);
+    assert_eq!(
+        (&listed["reason"], listed["notes"].to_string()),
+        (&Value::from("address_denied"), "[]".to_owned()),
+        "{listed:#}"
+    );
+    let passes = explain("GET /admin", "192.0.2.8", &["--address-list", &list]);
+    assert_eq!((&passes["passes"], passes["notes"].to_string()), (&Value::from(true), "[]".to_owned()), "{passes:#}");
+    let unknown = list.replace("bad=", "office=");
+    let output = portcullis(&["explain", &file, "--request", "GET /", "--address-list", &unknown]);
+    assert_eq!(output.status.code(), Some(2), "a list in the configuration is not fetched");
     let refused = explain("GET /admin", "198.51.100.7", &[]);
     assert_eq!(refused["reason"], "address_denied");
     assert_eq!(verdict(&refused, "address").0, "refused");

@@ -172,11 +172,11 @@ fn the_table_tells_who_may_call_what() {
     let text = String::from_utf8(output.stdout).unwrap();
     let rows: Vec<Vec<&str>> =
         text.lines().map(|line| line.split("  ").map(str::trim).filter(|c| !c.is_empty()).collect()).collect();
-    let limit = "per_client (60 in 60 s)";
+    let limit = "per_client (60 in 60 s), in_flight (50 in flight)";
     for row in [
-        vec!["0", "/healthz", "everybody", "-", "-", "-", "enforce", "-"],
-        vec!["1", "GET,HEAD /orders/**", "corp", "read_orders", "-", limit, "enforce", "-"],
-        vec!["2", "/orders/**", "corp", "write_orders", "-", limit, "enforce", "-"],
+        vec!["health", "/healthz", "everybody", "-", "-", "-", "enforce", "-"],
+        vec!["orders_read", "GET,HEAD /orders/**", "corp", "read_orders", "-", limit, "enforce", "-"],
+        vec!["orders_write", "/orders/**", "corp", "write_orders", "-", limit, "enforce", "-"],
         vec![
             "policy-reports",
             "routes that name the policy reports",
@@ -278,4 +278,25 @@ fn the_schema_is_json_and_the_references_are_those_of_docs() {
         let made = String::from_utf8(portcullis(&["schema", option]).stdout).unwrap();
         assert!(written == made, "docs/{file} is not what the code says: run scripts/docs");
     }
+}
+
+#[test]
+fn a_limit_service_is_not_asked_and_that_is_said() {
+    let dir = WorkDir::create("explain-global").unwrap();
+    let file = dir.path().join("global.yaml");
+    let configuration = "version: 1
+limit_service: {cluster: limits, kind: limitador, on_error: deny}
+limits: {shared: {key: ip, rate: 3/min, scope: global}}
+rules: [{match: {}, allow: public, limits: [shared]}]
+";
+    std::fs::write(&file, configuration).unwrap();
+    let explain = |times: &str| {
+        let file = file.display().to_string();
+        portcullis(&["explain", &file, "--request", "GET /", "--times", times])
+    };
+    let passed = explain("3");
+    assert_eq!(passed.status.code(), Some(0), "{passed:?}");
+    let said = String::from_utf8(passed.stdout).unwrap();
+    assert!(said.contains("the limit service is not asked about \"shared\""), "{said}");
+    assert_eq!(explain("4").status.code(), Some(1), "the local counter is");
 }

@@ -18,6 +18,8 @@ pub struct Seen {
     pub end: End,
     /// The log lines since the request before.
     pub log: Vec<String>,
+    /// What the limit service was asked meanwhile.
+    pub asked: Vec<String>,
 }
 
 /// How a request ended; names in lower case.
@@ -191,6 +193,10 @@ fn difference(about: &About, seen: &Seen, template: &mut Template) -> Result<Opt
             let text = template.fill(text)?;
             let found = seen.log.iter().find(|line| line.contains(&text));
             found.map(|line| format!("expected no log line with {text:?}, saw {line}"))
+        }
+        About::Asked(wanted) => {
+            let wanted: Vec<String> = wanted.iter().map(|text| template.fill(text)).collect::<Result<_>>()?;
+            (seen.asked != wanted).then(|| format!("expected {wanted:?} to be asked, saw {:?}", seen.asked))
         }
     })
 }

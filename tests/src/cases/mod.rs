@@ -4,6 +4,7 @@
 //! tokens that it asks for; [`run`] lets the engine decide; [`check`] compares what was decided with what is written, and
 //! takes it from any other gateway too.
 
+pub mod certificates;
 pub mod check;
 pub mod host;
 pub mod keyring;
@@ -89,10 +90,15 @@ pub enum Step {
         /// What is expected.
         decision: Decision,
     },
+    /// The stream that has been open for longest ends.
+    End,
 }
 
 /// Whose endpoint a list of addresses is, with its name behind.
 pub const ADDRESS_LIST: &str = "address list";
+
+/// Whose endpoint the limit service is.
+pub const LIMIT_SERVICE: &str = "limit service";
 
 /// Whose endpoint the list of revoked tokens is.
 pub const REVOCATION_LIST: &str = "revocation list";
@@ -111,10 +117,24 @@ pub enum EndpointAnswer {
     },
     /// An introspection endpoint's word about each token that it knows (with templates); any other is not active.
     ByToken(Vec<(String, String)>),
+    /// The limit service's limits: what each admits for one key, by name, and whether it says how they stand. Any other limit admits
+    /// everything.
+    Limits(Vec<ServiceLimit>),
     /// The connection is refused.
     Down,
     /// Nothing comes until the time is up.
     Hanging,
+}
+
+/// A limit of the limit service of a case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceLimit {
+    /// The name by which it is asked about.
+    pub name: String,
+    /// How much it admits for one key.
+    pub most: u64,
+    /// Whether it says no more than yes or no.
+    pub is_silent: bool,
 }
 
 /// A request, with templates in its target and values.
@@ -132,6 +152,8 @@ pub struct Request {
     pub route_policy: Option<String>,
     /// Stands for the client's certificate: its hash is the one of this text.
     pub certificate: Option<String>,
+    /// Whether its stream stays open behind its decision, until [`Step::End`].
+    pub open: bool,
     /// The method.
     pub method: String,
     /// The target.
@@ -216,6 +238,8 @@ pub enum About {
     Log(String),
     /// No log line contains this text.
     NoLog(String),
+    /// The limit service was asked so, in this order: the descriptors of each question, ` + `, the cost.
+    Asked(Vec<String>),
 }
 
 /// Reads every case below `directory`, in the order of their paths.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::{
-    ADDRESS_LIST, About, Assertion, Case, Decision, EndpointAnswer, Facts, REVOCATION_LIST, Request, Step, Verdict,
+    ADDRESS_LIST, About, Assertion, Case, Decision, EndpointAnswer, Facts, LIMIT_SERVICE, REVOCATION_LIST, Request,
+    ServiceLimit, Step, Verdict,
 };
 
 /// Reads the case that stands in `text`. `shared` gives the text of a shared configuration by its file name.
@@ -118,6 +119,10 @@ impl Reader<'_> {
                 let answer = key_set(if rest.is_empty() { "text" } else { rest }, &block)?;
                 self.case.steps.push(Step::Endpoint { whose: REVOCATION_LIST.to_owned(), answer });
             }
+            ["limit", "service"] => {
+                let answer = if rest.is_empty() { service_limits(&block)? } else { key_set(rest, &block)? };
+                self.case.steps.push(Step::Endpoint { whose: LIMIT_SERVICE.to_owned(), answer });
+            }
             ["address", "list", name] => {
                 let answer = if rest.is_empty() { address_list(&block) } else { key_set(rest, &block)? };
                 self.case.steps.push(Step::Endpoint { whose: format!("{ADDRESS_LIST} {name}"), answer });
@@ -132,6 +137,7 @@ impl Reader<'_> {
                 read_circumstances(circumstances, &mut request)?;
                 self.pending = Some(Pending::Later(request.after));
             }
+            ["end"] => self.case.steps.push(Step::End),
             ["decision"] => {
                 let decision = decision(&block)?;
                 self.case.steps.push(match self.pending.take() {
@@ -165,7 +171,7 @@ impl Reader<'_> {
         if self.pending.is_some() {
             bail!("the last request has no decision");
         }
-        let has_decisions = self.case.steps.iter().any(|step| !matches!(step, Step::Endpoint { .. }));
+        let has_decisions = self.case.steps.iter().any(|step| !matches!(step, Step::Endpoint { .. } | Step::End));
         if has_decisions == self.case.problems.is_some() {
             bail!("a case has requests or problems, and not both");
         }
@@ -230,6 +236,19 @@ fn address_list(block: &Block<'_>) -> EndpointAnswer {
 }
 
 /// `TOKEN {"active": true}` on each line.
+fn service_limits(block: &Block<'_>) -> Result<EndpointAnswer> {
+    let limit = |(number, line): (usize, &str)| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (name, most, is_silent) = match words.as_slice() {
+            [name, most] => (name, most, false),
+            [name, most, "silent"] => (name, most, true),
+            _ => bail!("line {number}: {line:?} is not `LIMIT NUMBER` or `LIMIT NUMBER silent`"),
+        };
+        Ok(ServiceLimit { name: (*name).to_owned(), most: most.parse()?, is_silent })
+    };
+    Ok(EndpointAnswer::Limits(block.said().map(limit).collect::<Result<_>>()?))
+}
+
 fn by_token(block: &Block<'_>) -> Result<EndpointAnswer> {
     let word = |(number, line): (usize, &str)| {
         let (token, answer) =
@@ -247,6 +266,7 @@ fn blank_request(line: usize) -> Request {
         address: None,
         route_policy: None,
         certificate: None,
+        open: false,
         method: String::new(),
         target: String::new(),
         headers: Vec::new(),
@@ -278,7 +298,7 @@ fn request(circumstances: &[&str], block: &Block<'_>) -> Result<Request> {
     Ok(request)
 }
 
-/// `after 61s`, `3 times`, `from 192.0.2.7`, `on route orders`, `with certificate NAME`, in any order.
+/// `after 61s`, `3 times`, `from 192.0.2.7`, `on route orders`, `with certificate NAME`, `open`, in any order.
 fn read_circumstances(words: &[&str], request: &mut Request) -> Result<()> {
     match words {
         [] => Ok(()),
@@ -296,6 +316,10 @@ fn read_circumstances(words: &[&str], request: &mut Request) -> Result<()> {
         }
         ["with", "certificate", name, rest @ ..] => {
             request.certificate = Some((*name).to_owned());
+            read_circumstances(rest, request)
+        }
+        ["open", rest @ ..] => {
+            request.open = true;
             read_circumstances(rest, request)
         }
         [times, "times", rest @ ..] => {
@@ -366,6 +390,12 @@ fn about(line: &str) -> Option<About> {
         });
     }
     type Make = fn(String) -> About;
+    if line == "asks nothing" {
+        return Some(About::Asked(Vec::new()));
+    }
+    if let Some(text) = line.strip_prefix("asks ") {
+        return Some(About::Asked(text.split(" then ").map(str::to_owned).collect()));
+    }
     let texts: [(&str, Make); 5] = [
         ("body contains ", About::Body),
         ("body lacks ", About::NotInBody),

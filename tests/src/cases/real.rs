@@ -2,7 +2,8 @@
 //! cases say.
 //!
 //! Cases share a VM of the filter, as two applications of one gateway would; what they would share beyond that (clusters,
-//! limits, variables) gets names of its own. Cases with pushed revocations, which have no name, get a VM of their own.
+//! limits, variables) gets names of its own. Cases with pushed revocations or bans, which name whom they keep out and not
+//! who does, get a VM of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,13 +14,16 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use serde_json::{Value, json};
 
+use super::certificates::{Certificates, transport_socket};
 use super::template::Template;
-use super::{Case, EndpointAnswer, REVOCATION_LIST, Request, Step};
+use super::{ADDRESS_LIST, Case, EndpointAnswer, REVOCATION_LIST, Request, Step};
 use crate::client::Client;
 use crate::envoy::{Envoy, Options};
 use crate::introspection::form;
 use crate::paths::{self, WorkDir};
+use crate::pki::Pki;
 use crate::server::{Answer, Server, Stall};
+use crate::tls;
 
 /// A case as it runs on Envoy.
 #[derive(Debug)]
@@ -30,8 +34,10 @@ pub struct Prepared {
     pub configuration: Value,
     /// The variables of the VM, under the names that the configuration has now.
     pub environment: BTreeMap<String, String>,
-    /// What the endpoints answer, by provider or [`REVOCATION_LIST`].
+    /// What the endpoints answer, by provider, [`REVOCATION_LIST`], or [`ADDRESS_LIST`] and a name.
     pub endpoints: BTreeMap<String, Endpoint>,
+    /// The certificates that its clients show, where it speaks of any.
+    pub certificates: Option<Certificates>,
     number: usize,
     policies: Vec<Option<String>>,
     has_own_vm: bool,
@@ -63,6 +69,8 @@ impl Endpoint {
                     Answer { body: said.into(), ..Answer::status(200) }
                 }
                 EndpointAnswer::Hanging => Answer { stall: Stall::BeforeHead, ..Answer::status(200) },
+                // Cases with a limit service are played by the engine alone.
+                EndpointAnswer::Limits(_) => Answer::status(404),
                 // A closed port and a failing server are the same to a client that only wants an answer.
                 EndpointAnswer::Down => Answer::status(503),
             }
@@ -85,8 +93,8 @@ impl Prepared {
     /// Gives case `number` what it needs. `None`: its configuration is one to be refused.
     ///
     /// # Errors
-    /// A template that the format does not know.
-    pub fn new(number: usize, case: Case, now: u64) -> Result<Option<Self>> {
+    /// A template that the format does not know, or certificates that cannot be made.
+    pub fn new(number: usize, case: Case, now: u64, pki: &Pki) -> Result<Option<Self>> {
         if case.problems.is_some() {
             return Ok(None);
         }
@@ -109,9 +117,10 @@ impl Prepared {
                 policies.extend(request.route_policy.clone().map(Some));
             }
         }
-        let has_own_vm = configuration.pointer("/revocation/push").is_some();
+        let has_own_vm = configuration.pointer("/revocation/push").is_some() || configuration.get("bans").is_some();
         let policies = policies.into_iter().collect();
-        Ok(Some(Self { case, configuration, environment, endpoints, number, policies, has_own_vm }))
+        let certificates = Certificates::new(&case, pki, &pki.directory().join(format!("case-{number}")))?;
+        Ok(Some(Self { case, configuration, environment, endpoints, certificates, number, policies, has_own_vm }))
     }
 
     /// The name of the route that all of its requests take.
@@ -141,6 +150,10 @@ fn clusters(configuration: &mut Value, number: usize) -> Vec<String> {
         }
     }
     rename(REVOCATION_LIST, configuration.get_mut("revocation"));
+    let lists = configuration.get_mut("address_lists").and_then(Value::as_object_mut);
+    for (name, list) in lists.into_iter().flatten() {
+        rename(&format!("{ADDRESS_LIST} {name}"), Some(list));
+    }
     found
 }
 
@@ -190,6 +203,7 @@ fn rename_variables(value: &mut Value, number: usize) {
 pub struct Corpus {
     envoy: Envoy,
     ports: BTreeMap<String, u16>,
+    pki: Pki,
     _dir: WorkDir,
 }
 
@@ -211,7 +225,7 @@ impl Corpus {
     ///
     /// # Errors
     /// Envoy refuses the configuration: with the end of its log.
-    pub fn start(cases: &[Prepared]) -> Result<Self> {
+    pub fn start(cases: &[Prepared], pki: &Pki) -> Result<Self> {
         let dir = WorkDir::create("corpus")?;
         let module = json!(paths::module()?);
         let shared: BTreeMap<&String, &String> =
@@ -223,7 +237,11 @@ impl Corpus {
             let vm_id = if case.has_own_vm { format!("case-{}", case.number) } else { "corpus".to_owned() };
             let environment = if case.has_own_vm { &own } else { &shared };
             for policy in &case.policies {
-                listeners.push(listener(case, policy.as_deref(), &module, &vm_id, &json!(environment)));
+                let mut listener = listener(case, policy.as_deref(), &module, &vm_id, &json!(environment));
+                if let (Some(_), Some(chain)) = (&case.certificates, listener.pointer_mut("/filter_chains/0")) {
+                    chain["transport_socket"] = transport_socket(pki);
+                }
+                listeners.push(listener);
             }
             for (whose, endpoint) in &case.endpoints {
                 clusters.push(cluster(&cluster_name(case.number, whose), endpoint.server.port()));
@@ -243,7 +261,7 @@ impl Corpus {
             Some((name, u16::try_from(port).ok()?))
         };
         let ports = statuses.iter().filter_map(port).collect();
-        Ok(Self { envoy, ports, _dir: dir })
+        Ok(Self { envoy, ports, pki: pki.clone(), _dir: dir })
     }
 
     /// Waits until every endpoint that answers has been asked, or a while.
@@ -279,11 +297,23 @@ impl Corpus {
         let name = case.listener_name(policy);
         let port = *self.ports.get(&name).ok_or_else(|| anyhow!("no listener {name}"))?;
         let (family, local) = if address.is_ipv4() { ("TCP4", "127.0.0.1") } else { ("TCP6", "::1") };
-        let mut bytes = format!("PROXY {family} {address} {local} 40000 443\r\n").into_bytes();
-        bytes.extend(head(request, template)?);
-        let body = template.fill(&request.body)?;
-        bytes.extend_from_slice(body.as_bytes());
-        let mut client = Client::connect(port)?;
+        let origin = format!("PROXY {family} {address} {local} 40000 443\r\n").into_bytes();
+        let mut bytes = head(request, template)?;
+        bytes.extend_from_slice(&template.body(&request.body)?);
+        let mut client = match &case.certificates {
+            None => {
+                let mut client = Client::connect(port)?;
+                client.send(&origin)?;
+                client
+            }
+            Some(known) => {
+                let config = match known.client(request.certificate.as_deref()) {
+                    Some(config) => config,
+                    None => tls::client(&self.pki, None, &[])?,
+                };
+                Client::connect_tls_behind(port, &origin, config, "api.demo")?
+            }
+        };
         client.send(&bytes)?;
         let response =
             client.read(request.method == "HEAD").with_context(|| format!("line {}: no answer", request.line))?;
@@ -327,7 +357,7 @@ fn head(request: &Request, template: &mut Template) -> Result<Vec<u8>> {
     if !given("x-request-id") && !left_out("x-request-id") {
         line(b"x-request-id", b"case-1");
     }
-    let body = template.fill(&request.body)?;
+    let body = template.body(&request.body)?;
     if !given("content-length") && (!body.is_empty() || request.method == "POST") {
         line(b"content-length", body.len().to_string().as_bytes());
     }

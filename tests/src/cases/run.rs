@@ -18,7 +18,11 @@ use serde_json::{Value, json};
 use super::check::{self, End, Failure, Seen};
 use super::host;
 use super::template::Template;
-use super::{ADDRESS_LIST, Case, Decision, EndpointAnswer, Facts, REVOCATION_LIST, Request, Step, Verdict as Wanted};
+use super::{
+    ADDRESS_LIST, Case, Decision, EndpointAnswer, Facts, LIMIT_SERVICE, REVOCATION_LIST, Request, ServiceLimit, Step,
+    Verdict as Wanted,
+};
+use crate::rls::{self, Question, Reply};
 
 /// 2027-01-15T08:00:00Z: any time does, as long as all files mean the same.
 const NOW: u64 = 1_800_000_000;
@@ -146,9 +150,15 @@ struct Gateway {
     places: HashMap<(String, String), String>,
     requests: HashMap<RequestId, Known>,
     waiting: VecDeque<RequestId>,
+    /// Streams that stay open behind their decision.
+    open: VecDeque<RequestId>,
     decided: HashMap<RequestId, Verdict>,
     last_id: u64,
     log: Vec<String>,
+    /// What the limit service was asked since the request before.
+    asked: Vec<String>,
+    /// What it has counted, by descriptor.
+    counted: HashMap<String, u64>,
 }
 
 /// What the proxy knows of a request.
@@ -251,9 +261,12 @@ impl Gateway {
             places: places(configuration),
             requests: HashMap::new(),
             waiting: VecDeque::new(),
+            open: VecDeque::new(),
             decided: HashMap::new(),
             last_id: 0,
             log: Vec::new(),
+            asked: Vec::new(),
+            counted: HashMap::new(),
         }))
     }
 
@@ -281,19 +294,26 @@ impl Gateway {
                         judge(request, decision, seen, template)?;
                     }
                 }
+                Step::End => {
+                    let id = self.open.pop_front().ok_or_else(|| anyhow!("no stream is open"))?;
+                    self.engine.end(id, &self.store, self.now);
+                }
                 Step::Later { after, decision } => {
                     self.advance(*after);
                     let id = self.waiting.pop_front().ok_or_else(|| anyhow!("line {}: nobody waits", decision.line))?;
                     let end = self.end_of(id);
                     if matches!(end, End::Waiting) {
                         self.waiting.push_front(id);
+                    } else {
+                        self.engine.end(id, &self.store, self.now);
                     }
                     // Others may have been decided at the same time.
                     let own = format!("\"http.request.id\":\"case-{}\"", id.0);
                     let log = std::mem::take(&mut self.log).into_iter();
                     let log = log.filter(|line| !line.contains("\"http.request.id\"") || line.contains(&own)).collect();
                     // Whoever is asked later has been held; a decision need not say so again.
-                    let seen = Seen { held: decision.held, end, log };
+                    let asked = std::mem::take(&mut self.asked);
+                    let seen = Seen { held: decision.held, end, log, asked };
                     let request = Request { line: decision.line, ..blank() };
                     judge(&request, decision, seen, template)?;
                 }
@@ -320,7 +340,7 @@ impl Gateway {
             certificate: facts.certificate.clone(),
             certificate_is_verified: facts.certificate_is_verified,
             response: vec![(b":status".to_vec(), b"200".to_vec())],
-            body: template.fill(&request.body)?.into_bytes(),
+            body: template.body(&request.body)?,
         };
         if request.response.iter().any(|(name, _)| name == ":status") {
             known.response.clear();
@@ -332,6 +352,7 @@ impl Gateway {
             known.certificate.insert("sha256".to_owned(), template.fill(&format!("{{{{sha256 {text}}}}}"))?);
         }
         self.log.clear();
+        self.asked.clear();
         let ports = Ports { store: &self.store, signatures: &SoftwareOnly, attributes: &known };
         let verdict = self.engine.on_request_head(id, host::header_map(&known.lines), ports, self.now);
         let verdict = give_body(&mut self.engine, id, verdict, &known.body, ports, self.now);
@@ -354,12 +375,22 @@ impl Gateway {
             self.serve_by(id, policy);
         }
         self.log.extend(self.engine.take_log());
+        let is_timed = matches!(self.decided.get(&id), Some(Verdict::Continue(passage)) if passage.is_timed);
+        if is_timed {
+            self.engine.on_sent(id, self.now);
+        }
         let end = self.end_of(id);
+        match end {
+            End::Waiting => {}
+            End::Passed { .. } if request.open => self.open.push_back(id),
+            _ => self.engine.end(id, &self.store, self.now),
+        }
         if let End::Answered { headers, .. } = &end {
             let nonce = headers.iter().find(|(name, _)| name == "dpop-nonce");
             template.nonce = nonce.map(|(_, value)| value.clone()).or(template.nonce.take());
         }
-        Ok(Seen { held, end, log: std::mem::take(&mut self.log) })
+        let (log, asked) = (std::mem::take(&mut self.log), std::mem::take(&mut self.asked));
+        Ok(Seen { held, end, log, asked })
     }
 
     /// The response comes from a route whose metadata name this policy.
@@ -454,8 +485,19 @@ impl Gateway {
     }
 
     /// What the key set endpoint says, and how long it takes.
-    fn answer(&self, fetch: &Callout) -> (Duration, FetchResult) {
+    fn answer(&mut self, fetch: &Callout) -> (Duration, FetchResult) {
         let place = (fetch.cluster.clone(), fetch.path.clone());
+        if let Some(question) = Question::read(&fetch.body).filter(|_| fetch.path == rls::PATH) {
+            let texts: Vec<String> = question.descriptors.iter().map(rls::Descriptor::text).collect();
+            self.asked.push(format!("{} + {}", texts.join(" | "), question.hits));
+            if let Some(EndpointAnswer::Limits(limits)) = self.answers.get(LIMIT_SERVICE) {
+                let reply = count(limits, &question, &mut self.counted);
+                let grpc = (b"content-type".to_vec(), b"application/grpc".to_vec());
+                let headers = host::header_map(&[(b":status".to_vec(), b"200".to_vec()), grpc]);
+                let trailers = host::header_map(&[(b"grpc-status".to_vec(), b"0".to_vec())]);
+                return (Duration::ZERO, FetchResult::Answer { headers, trailers, body: reply.body().to_vec() });
+            }
+        }
         match self.places.get(&place).and_then(|provider| self.answers.get(provider)) {
             Some(EndpointAnswer::ByToken(known)) => {
                 let form = String::from_utf8_lossy(&fetch.body);
@@ -463,9 +505,9 @@ impl Gateway {
                 let answer = known.iter().find(|(known, _)| Some(known.as_str()) == token);
                 let body = answer.map_or("{\"active\": false}", |(_, answer)| answer.as_str());
                 let headers = host::header_map(&[(b":status".to_vec(), b"200".to_vec())]);
-                (Duration::ZERO, FetchResult::Answer { headers, body: body.as_bytes().to_vec() })
+                (Duration::ZERO, FetchResult::Answer { headers, trailers: Vec::new(), body: body.as_bytes().to_vec() })
             }
-            None | Some(EndpointAnswer::Down) => (Duration::ZERO, FetchResult::NoAnswer),
+            None | Some(EndpointAnswer::Down | EndpointAnswer::Limits(_)) => (Duration::ZERO, FetchResult::NoAnswer),
             Some(EndpointAnswer::Hanging) => (fetch.timeout, FetchResult::NoAnswer),
             Some(EndpointAnswer::Answer { status, headers, body }) => {
                 let mut lines = vec![(b":status".to_vec(), status.to_string().into_bytes())];
@@ -475,10 +517,46 @@ impl Gateway {
                 let body = body.clone().into_bytes();
                 let max = fetch.max_response_bytes.saturating_add(1);
                 let body = body.into_iter().take(max).collect();
-                (Duration::ZERO, FetchResult::Answer { headers: host::header_map(&lines), body })
+                (Duration::ZERO, FetchResult::Answer { headers: host::header_map(&lines), trailers: Vec::new(), body })
             }
         }
     }
+}
+
+/// Counts as a limit service does: all descriptors, or none if one refuses.
+fn count(limits: &[ServiceLimit], question: &Question, counted: &mut HashMap<String, u64>) -> Reply {
+    let cost = question.hits.max(1);
+    // In a question for Limitador each entry is a limit.
+    let is_split = question.descriptors.iter().any(|descriptor| descriptor.value("limit").is_none());
+    let descriptors: Vec<rls::Descriptor> = match question.descriptors.as_slice() {
+        [all] if is_split => {
+            let entries = all.entries.iter().cloned();
+            let of = |(limit, key)| vec![("limit".to_owned(), limit), ("key".to_owned(), key)];
+            entries.map(|entry| rls::Descriptor { entries: of(entry), rate: None }).collect()
+        }
+        separate => separate.to_vec(),
+    };
+    let known =
+        |descriptor: &rls::Descriptor| limits.iter().find(|limit| descriptor.value("limit") == Some(&limit.name));
+    let used = |descriptor: &rls::Descriptor| counted.get(&descriptor.text()).copied().unwrap_or(0);
+    let is_over = |descriptor: &rls::Descriptor| {
+        known(descriptor).is_some_and(|limit| used(descriptor).saturating_add(cost) > limit.most)
+    };
+    let over: Vec<bool> = descriptors.iter().map(is_over).collect();
+    let refused = over.contains(&true);
+    if !refused {
+        for descriptor in &descriptors {
+            *counted.entry(descriptor.text()).or_default() += cost;
+        }
+    }
+    let byte = |number: u64| u8::try_from(number).unwrap_or(u8::MAX);
+    let status = |(descriptor, over): (&rls::Descriptor, &bool)| {
+        let limit = known(descriptor).filter(|limit| !limit.is_silent && !is_split)?;
+        let left = limit.most.saturating_sub(counted.get(&descriptor.text()).copied().unwrap_or(0));
+        Some((if *over { 2 } else { 1 }, byte(limit.most), byte(left), 17))
+    };
+    let statuses: Option<Vec<_>> = descriptors.iter().zip(&over).map(status).collect();
+    Reply { code: if refused { 2 } else { 1 }, statuses: statuses.unwrap_or_default(), headers: Vec::new() }
 }
 
 /// The verdict on a request whose whole body is there, where the engine asks for it.
@@ -510,8 +588,10 @@ fn places(configuration: &Value) -> HashMap<(String, String), String> {
     let list = configuration.get("revocation").and_then(place);
     let lists = configuration.get("address_lists").and_then(Value::as_object).into_iter().flatten();
     let of_lists = lists.filter_map(|(name, list)| Some((place(list)?, format!("{ADDRESS_LIST} {name}"))));
+    let service = configuration.pointer("/limit_service/cluster").and_then(Value::as_str);
+    let of_service = service.map(|cluster| ((cluster.to_owned(), rls::PATH.to_owned()), LIMIT_SERVICE.to_owned()));
     let of_revocation = list.map(|place| (place, REVOCATION_LIST.to_owned()));
-    of_providers.chain(of_revocation).chain(of_lists).collect()
+    of_providers.chain(of_revocation).chain(of_lists).chain(of_service).collect()
 }
 
 /// An answer with its templates filled in.
@@ -538,6 +618,7 @@ fn blank() -> Request {
         address: None,
         route_policy: None,
         certificate: None,
+        open: false,
         method: String::new(),
         target: String::new(),
         headers: Vec::new(),

@@ -25,6 +25,8 @@ pub struct Template {
     pub tag: String,
     /// How many proofs were made, so that each has its own `jti`.
     proofs: u64,
+    /// Real certificates that texts stand for, in DER. Any other text stands for its own bytes.
+    pub certificates: HashMap<String, Vec<u8>>,
     named: HashMap<String, String>,
 }
 
@@ -49,6 +51,27 @@ impl Template {
         }
         filled.push_str(rest);
         Ok(filled)
+    }
+
+    /// [`fill`](Self::fill), then `\xHH` becomes a byte. Any other backslash stays: it belongs to the body, as in JSON.
+    ///
+    /// # Errors
+    /// A template that the format does not know.
+    pub fn body(&mut self, text: &str) -> Result<Vec<u8>> {
+        let text = self.fill(text)?;
+        let mut bytes = Vec::with_capacity(text.len());
+        let mut rest = text.as_str();
+        while let Some((before, behind)) = rest.split_once("\\x") {
+            bytes.extend_from_slice(before.as_bytes());
+            let byte = behind.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+            match byte {
+                Some(byte) => bytes.push(byte),
+                None => bytes.extend_from_slice(b"\\x"),
+            }
+            rest = if byte.is_some() { behind.get(2..).unwrap_or_default() } else { behind };
+        }
+        bytes.extend_from_slice(rest.as_bytes());
+        Ok(bytes)
     }
 
     /// [`fill`](Self::fill), then `\xHH` and `\\` become bytes.
@@ -78,6 +101,10 @@ impl Template {
         Ok(bytes)
     }
 
+    fn x5t(&self, text: &str) -> String {
+        x5t(self.certificates.get(text).map_or(text.as_bytes(), Vec::as_slice))
+    }
+
     fn make(&mut self, inside: &str) -> Result<String> {
         let words = words(inside)?;
         let mut words = words.iter().map(String::as_str);
@@ -94,7 +121,7 @@ impl Template {
             ("jwk", [name, changes @ ..]) => jwk_of(name, changes),
             ("private", [name, changes @ ..]) => private_jwk(name, changes),
             ("jkt", [name]) => keyring::thumbprint(name),
-            ("x5t", [text]) => Ok(x5t(text)),
+            ("x5t", [text]) => Ok(self.x5t(text)),
             ("dpop", parts) => {
                 let (proof, name) = self.proof(parts)?;
                 Ok(self.keep(proof, name))
@@ -104,12 +131,12 @@ impl Template {
                 Ok(self.keep(token, None))
             }
             ("token", parts) => {
-                let plan = Plan::read(parts, self.now)?;
+                let plan = Plan::read(parts, self)?;
                 let token = plan.token.sign_as(&*keyring::key(&plan.key)?, plan.algorithm()?);
                 Ok(self.keep(token, plan.name))
             }
             ("forge", [forgery, parts @ ..]) => {
-                let plan = Plan::read(parts, self.now)?;
+                let plan = Plan::read(parts, self)?;
                 let token = forge(forgery, &plan)?;
                 Ok(self.keep(token, plan.name))
             }
@@ -146,7 +173,7 @@ impl Template {
                 }
                 "token" => {
                     let named = self.named.get(value).map_or(value, String::as_str);
-                    token.claim("ath", json!(x5t(named)))
+                    token.claim("ath", json!(x5t(named.as_bytes())))
                 }
                 "nonce" if value == "answered" => {
                     // In monitor mode no answer gives one.
@@ -191,7 +218,8 @@ struct Plan {
 }
 
 impl Plan {
-    fn read(parts: &[&str], now: u64) -> Result<Self> {
+    fn read(parts: &[&str], template: &Template) -> Result<Self> {
+        let now = template.now;
         let token = Token::of("alice").claim("iat", json!(now)).claim("exp", json!(now.saturating_add(600)));
         let mut plan = Self { token, key: "es256".to_owned(), algorithm: None, name: None };
         for part in parts {
@@ -217,7 +245,7 @@ impl Plan {
                 }
                 // What the token is bound to (RFC 7800): a key, or a certificate.
                 "jkt" => plan.token.claim("cnf", json!({"jkt": keyring::thumbprint(value)?})),
-                "x5t" => plan.token.claim("cnf", json!({"x5t#S256": x5t(value)})),
+                "x5t" => plan.token.claim("cnf", json!({"x5t#S256": template.x5t(value)})),
                 "kid" | "typ" => plan.token.header(name, header_value(value)),
                 other => match (other.strip_prefix("claim."), other.strip_prefix("header.")) {
                     (Some(claim), _) => plan.token.claim(claim, json_or_text(value)),
@@ -326,9 +354,9 @@ fn private_jwk(name: &str, changes: &[&str]) -> Result<String> {
     jwk_of(name, &[&[member.as_str()], changes].concat())
 }
 
-/// The hash of a certificate that this text stands for, as `x5t#S256` has it; as `ath`, that of a token.
-fn x5t(text: &str) -> String {
-    base64url(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
+/// The hash of a certificate, as `x5t#S256` has it; as `ath`, that of a token.
+fn x5t(bytes: &[u8]) -> String {
+    base64url(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
 }
 
 /// What keeps `token` from being signed by `key=NAME` with the claims `member=value`; `None` if nothing does.

@@ -41,9 +41,22 @@ pub enum Chain {
     PortcullisRules(usize),
     /// The filter, with a public rule and payload rules.
     PortcullisPayload,
+    /// The filter, with a public rule and one limit by a header.
+    PortcullisLimit,
+    /// The filter, with a public rule and bans by address.
+    PortcullisBans,
+    /// Nothing but a filter that reads the body, as whoever judges it must.
+    Buffered,
+    /// The filter, with a public rule and input validation, the schema of the posted documents included.
+    PortcullisInput,
 }
 
 impl Chain {
+    /// Whether it is what other chains are measured against.
+    pub fn is_base(self) -> bool {
+        matches!(self, Self::Empty | Self::Buffered)
+    }
+
     /// Whether the filter is in it.
     fn has_filter(self) -> bool {
         matches!(
@@ -54,6 +67,9 @@ impl Chain {
                 | Self::PortcullisApiKeys(_)
                 | Self::PortcullisRules(_)
                 | Self::PortcullisPayload
+                | Self::PortcullisLimit
+                | Self::PortcullisBans
+                | Self::PortcullisInput
         )
     }
 }
@@ -71,6 +87,8 @@ pub enum Tokens {
     Opaque,
     /// API keys: one of so many after the other.
     ApiKeys(usize),
+    /// One of so many clients after the other, by the same header; each has come once before anything is measured.
+    Clients(usize),
 }
 
 /// One line of the table.
@@ -142,14 +160,37 @@ pub const ROWS: &[Row] = &[
         path: "/public/status",
         ..row("portcullis: a public rule, no checks", Chain::Portcullis(ES), Tokens::None, 200, None)
     },
-    posting(SMALL, row("empty chain: 1 KB of JSON", Chain::Empty, Tokens::None, 200, None)),
-    posting(LARGE, row("empty chain: 10 KB of JSON", Chain::Empty, Tokens::None, 200, None)),
+    posting(SMALL, row("empty chain, body read: 1 KB of JSON", Chain::Buffered, Tokens::None, 200, None)),
+    posting(LARGE, row("empty chain, body read: 10 KB of JSON", Chain::Buffered, Tokens::None, 200, None)),
     row("portcullis: a public rule behind 9,999 others", Chain::PortcullisRules(10_000), Tokens::None, 200, Some(24)),
     row("portcullis: a public rule behind 9 others", Chain::PortcullisRules(10), Tokens::None, 200, None),
     row("portcullis: payload rules, a small GET", Chain::PortcullisPayload, Tokens::None, 200, Some(24)),
     posting(SMALL, row("portcullis: payload rules, 1 KB of JSON", Chain::PortcullisPayload, Tokens::None, 200, None)),
     posting(LARGE, row("portcullis: payload rules, 10 KB of JSON", Chain::PortcullisPayload, Tokens::None, 200, None)),
+    row(
+        "portcullis: one limit, 1,000,000 clients known",
+        Chain::PortcullisLimit,
+        Tokens::Clients(CROWD),
+        200,
+        Some(24),
+    ),
+    row("portcullis: one limit, 100,000 clients known", Chain::PortcullisLimit, Tokens::Clients(TOWN), 200, Some(24)),
+    row("portcullis: one limit, 1 client", Chain::PortcullisLimit, Tokens::Clients(1), 200, Some(24)),
+    row("portcullis: bans by address, nobody is banned", Chain::PortcullisBans, Tokens::None, 200, Some(24)),
+    row("portcullis: input, a small GET with a parameter", Chain::PortcullisInput, Tokens::None, 200, Some(24)),
+    posting(
+        SMALL,
+        row("portcullis: input, 1 KB of JSON with a schema", Chain::PortcullisInput, Tokens::None, 200, None),
+    ),
+    posting(
+        LARGE,
+        row("portcullis: input, 10 KB of JSON with a schema", Chain::PortcullisInput, Tokens::None, 200, None),
+    ),
 ];
+
+/// Clients of a limit.
+const CROWD: usize = 1_000_000;
+const TOWN: usize = 100_000;
 
 /// Leaves of JSON documents of about 1 KB and 10 KB.
 const SMALL: usize = 49;
@@ -173,7 +214,7 @@ impl Row {
             Tokens::Repeated(RS) | Tokens::Fresh(RS) => 2,
             Tokens::Repeated(_) | Tokens::Fresh(_) => 1,
             Tokens::Opaque => 3,
-            Tokens::ApiKeys(_) => 4,
+            Tokens::ApiKeys(_) | Tokens::Clients(_) => 4,
         }
     }
 }
@@ -218,9 +259,7 @@ impl Lane {
         let named = |row: &Row| row.name.contains(only);
         let mut lanes = Vec::new();
         for (index, row) in ROWS.iter().enumerate() {
-            if row.chain == Chain::Empty
-                || named(row)
-                || ROWS.iter().any(|other| other.beside == Some(index) && named(other))
+            if row.chain.is_base() || named(row) || ROWS.iter().any(|other| other.beside == Some(index) && named(other))
             {
                 lanes.push(Self { index, row, module: module.to_owned(), is_before: false });
                 if let Some(before) = before.filter(|_| row.chain.has_filter()) {
@@ -250,6 +289,9 @@ fn filters(lane: &Lane, keys: &Keys) -> Vec<Value> {
     let filter = |configuration: Value| vec![portcullis(&lane.listener(), &lane.module, &configuration)];
     match lane.row.chain {
         Chain::Empty => vec![],
+        Chain::Buffered => {
+            vec![http_filter("buffer", "buffer.v3.Buffer", json!({"max_request_bytes": 1_048_576}))]
+        }
         Chain::Portcullis(algorithm) => {
             let headers = json!({"x-user": "sub", "x-scopes": "scope"});
             filter(configuration(jwt(keys.of(algorithm), headers), "orders"))
@@ -268,6 +310,16 @@ fn filters(lane: &Lane, keys: &Keys) -> Vec<Value> {
         Chain::NativeApiKeys(count) => vec![api_key_auth(count)],
         Chain::PortcullisRules(count) => filter(public(count, json!({}))),
         Chain::PortcullisPayload => filter(public(10, json!({"payload": {}}))),
+        Chain::PortcullisLimit => {
+            let key = format!("header:{API_KEY_HEADER}");
+            let limits = json!({"one": {"key": key, "rate": "1000/d", "burst": 100_000, "capacity": CROWD}});
+            filter(with(public(10, json!({"limits": ["one"], "limit_headers": "none"})), "limits", limits))
+        }
+        Chain::PortcullisBans => {
+            let bans = json!({"guessing": {"key": "ip", "limit": "10/10m", "ban": "15m"}});
+            filter(with(public(10, json!({"bans": ["guessing"]})), "bans", bans))
+        }
+        Chain::PortcullisInput => filter(public(10, input())),
     }
 }
 
@@ -331,6 +383,28 @@ fn public(count: usize, defaults: Value) -> Value {
     let mut rules: Vec<Value> = (1..count).map(other).collect();
     rules.push(json!({"match": {"path": "/orders/**"}, "allow": "public"}));
     json!({"version": 1, "defaults": defaults, "rules": rules})
+}
+
+/// What the requests of the bench look like.
+fn input() -> Value {
+    let text = json!({"type": "string", "minLength": 1, "maxLength": 100});
+    json!({"input": {
+        "parameters": [{"in": "query", "name": "expand", "schema": {"enum": ["lines", "all"]}}],
+        "unknown_parameters": "deny",
+        "schema": {
+            "type": "object",
+            "patternProperties": {"^count_": {"type": "integer", "minimum": 0}, "^(name|ref|note)_": text},
+            "additionalProperties": false,
+        },
+    }})
+}
+
+/// A configuration with one more section.
+fn with(mut configuration: Value, name: &str, section: Value) -> Value {
+    if let Some(sections) = configuration.as_object_mut() {
+        sections.insert(name.to_owned(), section);
+    }
+    configuration
 }
 
 fn opaque() -> Value {

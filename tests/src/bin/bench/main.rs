@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 use portcullis_tests::envoy::{Envoy, Options};
 use portcullis_tests::keys::{Algorithm, SigningKey};
@@ -86,6 +86,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     for lane in &lanes {
         bench.loads.push(Load::open(envoy.listener_port(&lane.listener())?, lane.row.path, lane.row.leaves)?);
     }
+    for (lane, load) in lanes.iter().zip(&mut bench.loads) {
+        if let Tokens::Clients(count) = lane.row.tokens {
+            load.run(count, bench.minted.bearer(lane.row.tokens, 0, 0), 200)?;
+        }
+    }
     let mut report = Report::new(lanes, requests);
     for number in 0..rounds.saturating_add(WARM_UP) {
         let round = bench.round(number, report.lanes())?;
@@ -122,7 +127,7 @@ impl Bench {
             let row = lane.row;
             let bearer = self.minted.bearer(row.tokens, number, self.requests);
             let before = self.meter.nanoseconds()?;
-            load.run(self.requests, bearer, row.status)?;
+            load.run(self.requests, bearer, row.status).with_context(|| format!("row {:?}", row.name))?;
             // The last answer is here before the worker is asleep again.
             thread::sleep(Duration::from_millis(2));
             let nanoseconds = self.meter.nanoseconds()?.saturating_sub(before);
@@ -150,8 +155,10 @@ impl Minted {
             let count = if wanted(tokens) { count } else { 0 };
             (0..count).map(|number| token(key, number)).collect()
         };
-        let most_keys =
-            lanes.iter().map(|lane| if let Tokens::ApiKeys(count) = lane.row.tokens { count } else { 0 }).max();
+        let most_keys = lanes
+            .iter()
+            .map(|lane| if let Tokens::ApiKeys(count) | Tokens::Clients(count) = lane.row.tokens { count } else { 0 })
+            .max();
         Self {
             opaque: "mF_9.B5f-4.1JqM-2YotnFZFEjr1zCsicMWpAA0f6kQ".to_owned(),
             api_keys: (0..most_keys.unwrap_or(0)).map(chains::api_key).collect(),
@@ -172,7 +179,9 @@ impl Minted {
             Tokens::Repeated(_) => Bearer::Same(&self.repeated_es),
             Tokens::Fresh(Algorithm::Rs256) => Bearer::Each(self.fresh_rs.get(range).unwrap_or_default()),
             Tokens::Opaque => Bearer::Same(&self.opaque),
-            Tokens::ApiKeys(count) => Bearer::ApiKeys { keys: self.api_keys.get(..count).unwrap_or_default(), start },
+            Tokens::ApiKeys(count) | Tokens::Clients(count) => {
+                Bearer::ApiKeys { keys: self.api_keys.get(..count).unwrap_or_default(), start }
+            }
             Tokens::Fresh(_) => Bearer::Each(self.fresh_es.get(range).unwrap_or_default()),
         }
     }

@@ -9,7 +9,7 @@ use portcullis_tests::paths;
 use ring::digest;
 use serde_json::{Map, Value, json};
 
-use crate::chains::{Chain, Lane};
+use crate::chains::Lane;
 use crate::memory::{self, Growth, Memory};
 
 /// The CPU time of each lane's requests, round by round.
@@ -76,7 +76,7 @@ impl Report {
             let spread = format!("{min:.1} .. {max:.1}");
             let ratio = self.ratio(number).map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
             let before = self.before(lane).map(|before| format!("{before:.1}")).unwrap_or_default();
-            let all = if lane.row.chain == Chain::Empty { " (in all)" } else { "" };
+            let all = if lane.row.chain.is_base() { " (in all)" } else { "" };
             let name = format!("{}{all}", lane.row.name);
             writeln!(out, "{name:<60} {median:>7.1}   {spread:<15} {ratio:>6} {before:>8}")?;
         }
@@ -117,7 +117,7 @@ impl Report {
 
     fn added(&self, number: usize) -> Added {
         let row = self.lanes.get(number).map(|lane| lane.row);
-        let base = row.filter(|row| row.chain != Chain::Empty).and_then(|row| self.find(row.base(), false));
+        let base = row.filter(|row| !row.chain.is_base()).and_then(|row| self.find(row.base(), false));
         let added =
             |round: &Vec<f64>| Some(round.get(number)? - base.map_or(Some(0.0), |base| round.get(base).copied())?);
         let mut values: Vec<f64> = self.rounds.iter().filter_map(added).collect();

@@ -1,0 +1,176 @@
+//! What the reference gateway's access log says of a request, and the names under which a request is followed: its id and its trace.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+
+use std::process::Command;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use portcullis_tests::client::{Call, Client, Response};
+use portcullis_tests::envoy::Options;
+use portcullis_tests::keys::{Algorithm, SigningKey, jwks};
+use portcullis_tests::mint::Token;
+use portcullis_tests::paths::{self, WorkDir};
+use portcullis_tests::pki::Pki;
+use portcullis_tests::reference::{Ports, Reference};
+use portcullis_tests::{config, tls};
+use serde_json::{Value, json};
+
+struct World {
+    gateway: Reference,
+    /// The same gateway in monitor mode.
+    watching: Reference,
+    pki: Pki,
+    key: SigningKey,
+    // Kept: the gateways' files are in them.
+    _dirs: [WorkDir; 2],
+}
+
+static WORLD: LazyLock<World> = LazyLock::new(|| World::start().unwrap_or_else(|error| panic!("{error:#}")));
+
+impl World {
+    fn start() -> anyhow::Result<Self> {
+        let dirs = [WorkDir::create("access-log")?, WorkDir::create("access-log-watching")?];
+        let pki = Pki::load_or_create(&dirs[0].path().join("pki"))?;
+        let key = SigningKey::generate(Algorithm::Es256, "k1");
+        let start = |dir: &WorkDir, mode: &str| {
+            let mut change = |gateway: &mut Value| {
+                config::change_filter(gateway, &mut |filter| filter["mode"] = json!(mode));
+            };
+            Reference::start(Ports::ANY, &pki, &jwks([&key]), dir.path(), &Options::default(), &mut change)
+        };
+        let (gateway, watching) = (start(&dirs[0], "enforce")?, start(&dirs[1], "monitor")?);
+        Ok(Self { gateway, watching, pki, key, _dirs: dirs })
+    }
+
+    fn token(&self) -> String {
+        Token::of("log-alice").scope("read_orders").sign(&self.key)
+    }
+
+    /// Sends it; gives the answer and its line of the access log.
+    fn call(&self, gateway: &Reference, call: &Call) -> (Response, Value) {
+        let config = tls::client(&self.pki, None, &["http/1.1"]).unwrap();
+        let mut client = Client::connect_tls(gateway.ports().https, config, "localhost").unwrap();
+        let response = client.call(call).unwrap();
+        let id = response.header("x-request-id").unwrap().to_owned();
+        let line = || {
+            let log = gateway.log();
+            let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            lines.find(|line| line["request"] == id && line.get("milliseconds").is_some())
+        };
+        // Envoy writes its access log at intervals.
+        assert!(portcullis_tests::eventually(Duration::from_secs(15), || line().is_some()), "no line of {id}");
+        (response, line().unwrap())
+    }
+}
+
+#[test]
+fn an_allowed_request_is_logged_with_its_caller_and_rule() {
+    let (response, line) = WORLD.call(&WORLD.gateway, &Call::get("/orders/17?secret=1").bearer(&WORLD.token()));
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert_eq!(line["verdict"], "allowed");
+    assert_eq!(line["reason"], "ok");
+    assert_eq!(line["rule"], "orders_read");
+    assert_eq!(line["principal"], "log-alice");
+    assert_eq!((&line["path"], &line["upstream"]), (&json!("/orders/17"), &json!("orders")));
+    assert_eq!(line["trace"].as_str().map(str::len), Some(32), "{line}");
+}
+
+#[test]
+fn a_refused_request_is_logged_with_its_reason() {
+    let (response, line) = WORLD.call(&WORLD.gateway, &Call::get("/orders/17"));
+    assert_eq!(response.status, 401);
+    assert_eq!((&line["verdict"], &line["reason"]), (&json!("denied"), &json!("credentials_missing")));
+    assert_eq!((&line["rule"], &line["principal"]), (&json!("orders_read"), &Value::Null));
+    assert_eq!(line["details"], "portcullis_credentials_missing");
+
+    let (response, line) = WORLD.call(&WORLD.gateway, &Call::new("DELETE", "/orders/17").bearer(&WORLD.token()));
+    assert_eq!(response.status, 403);
+    assert_eq!((&line["reason"], &line["principal"]), (&json!("scope_insufficient"), &json!("log-alice")));
+}
+
+#[test]
+fn a_refusal_of_the_body_and_of_no_rule_are_logged_too() {
+    let token = Token::of("log-bob").scope("write_orders").sign(&WORLD.key);
+    let attack = Call::new("POST", "/orders").bearer(&token).header("content-type", "application/json");
+    let (response, line) =
+        WORLD.call(&WORLD.gateway, &attack.body(r#"{"note": "1' UNION SELECT password FROM users--"}"#));
+    assert_eq!(response.status, 403, "{}", response.text());
+    assert_eq!((&line["reason"], &line["principal"]), (&json!("payload_attack"), &json!("log-bob")));
+
+    let (response, line) = WORLD.call(&WORLD.gateway, &Call::get("/nowhere"));
+    assert_eq!(response.status, 404);
+    assert_eq!((&line["rule"], &line["reason"]), (&json!("none"), &json!("route_unmatched")));
+}
+
+#[test]
+fn what_monitor_mode_lets_pass_is_not_logged_as_if_nothing_had_been() {
+    let (response, line) = WORLD.call(&WORLD.watching, &Call::get("/orders/17"));
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert_eq!((&line["verdict"], &line["reason"]), (&json!("monitored"), &json!("credentials_missing")));
+
+    let (_, line) = WORLD.call(&WORLD.watching, &Call::get("/orders/17").bearer(&WORLD.token()));
+    assert_eq!(line["verdict"], "allowed");
+}
+
+#[test]
+fn a_trace_that_a_client_names_goes_on_to_the_service() {
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let call = Call::get("/orders/17").bearer(&WORLD.token());
+    let (response, line) =
+        WORLD.call(&WORLD.gateway, &call.header("traceparent", &format!("00-{trace}-00f067aa0ba902b7-01")));
+    assert_eq!(line["trace"], trace);
+    let sent = response.upstream_header("traceparent");
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    // The span is the gateway's own.
+    assert!(sent[0].starts_with(&format!("00-{trace}-")) && !sent[0].contains("00f067aa0ba902b7"), "{sent:?}");
+}
+
+#[test]
+fn a_trace_begins_where_a_client_names_none() {
+    let (response, line) = WORLD.call(&WORLD.gateway, &Call::get("/orders/17").bearer(&WORLD.token()));
+    let sent = response.upstream_header("traceparent");
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    let parts: Vec<&str> = sent[0].split('-').collect();
+    assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [2, 32, 16, 2], "{sent:?}");
+    assert_ne!(parts[1], "0".repeat(32));
+    assert_eq!(line["trace"], parts[1]);
+}
+
+#[test]
+fn the_service_and_the_client_read_the_same_request_id() {
+    let (response, line) = WORLD.call(&WORLD.gateway, &Call::get("/orders/17").bearer(&WORLD.token()));
+    let id = response.header("x-request-id").unwrap();
+    assert_eq!(response.upstream_header("x-request-id"), [id]);
+    assert_eq!(line["request"], id);
+}
+
+#[test]
+fn the_report_is_made_of_the_gateways_own_log() {
+    let path = "/orders/%3Cscript%3Ealert(1)%3C%2Fscript%3E";
+    let name = "<script>alert(2)</script>";
+    let token = Token::of(name).scope("nothing").sign(&WORLD.key);
+    WORLD.call(&WORLD.gateway, &Call::get(path));
+    let (response, line) = WORLD.call(&WORLD.gateway, &Call::get("/orders/9").bearer(&token));
+    assert_eq!((response.status, &line["principal"]), (403, &json!(name)));
+    WORLD.call(&WORLD.gateway, &Call::get("/orders/1").bearer(&WORLD.token()));
+
+    let dir = WorkDir::create("report").unwrap();
+    let log = dir.path().join("access.log");
+    std::fs::write(&log, WORLD.gateway.log()).unwrap();
+    let report = || Command::new(paths::tool().unwrap());
+    let output = report().arg("report").arg(&log).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let page = String::from_utf8(output.stdout).unwrap();
+    for said in ["orders_read", "scope_insufficient", "127.0.0.1", "&lt;script&gt;alert(2)&lt;/script&gt;"] {
+        assert!(page.contains(said), "{said}");
+    }
+    assert!(!page.contains("<script"), "a stranger's markup is in the page");
+    assert!(!page.contains("No line has a time"));
+
+    // What is no log is an error with a way out, and no empty page.
+    let no_log = dir.path().join("other.txt");
+    std::fs::write(&no_log, "192.0.2.1 - - [22/Nov/2026] \"GET / HTTP/1.1\" 200\n").unwrap();
+    let output = report().arg("report").arg(&no_log).output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("hint: JSON lines are expected"));
+}
