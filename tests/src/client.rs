@@ -216,6 +216,28 @@ impl Client {
         Ok(stream.flush()?)
     }
 
+    /// Sends a request whose body comes as chunks, each by itself, and `end` behind them; then reads the answer.
+    ///
+    /// # Errors
+    /// There is no answer. That the other side takes no more of the body is none.
+    pub fn call_in_chunks<'a>(
+        &mut self,
+        call: Call,
+        chunks: impl IntoIterator<Item = &'a [u8]>,
+        end: &[u8],
+    ) -> Result<Response> {
+        self.send(&call.header("transfer-encoding", "chunked").to_bytes())?;
+        for chunk in chunks {
+            let framed = [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat();
+            if self.send(&framed).is_err() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let _ = self.send(end);
+        self.read(false)
+    }
+
     /// Reads one answer; interim ones (100 and the like) are skipped. `head_only`: no body follows, as after HEAD.
     ///
     /// # Errors

@@ -248,22 +248,7 @@ impl Builder {
     /// Serves HTTPS with the certificate `edge`; asks clients for a certificate of the same authority, which they may
     /// leave out.
     pub fn https(mut self, pki: &Pki) -> Self {
-        self.tls = Some(json!({
-            "name": "envoy.transport_sockets.tls",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-                // Envoy verifies no certificate anew where a client resumes its session: the filter would see none.
-                "disable_stateless_session_resumption": true,
-                "disable_stateful_session_resumption": true,
-                "common_tls_context": {
-                    "tls_certificates": [{
-                        "certificate_chain": {"filename": pki.certificate("edge")},
-                        "private_key": {"filename": pki.key("edge")},
-                    }],
-                    "validation_context": {"trusted_ca": {"filename": pki.ca()}},
-                },
-            },
-        }));
+        self.tls = Some(downstream_tls(pki, &json!({"trusted_ca": {"filename": pki.ca()}})));
         self
     }
 
@@ -483,4 +468,24 @@ fn insert(object: &mut Value, member: &str, value: Value) {
     if let Some(object) = object.as_object_mut() {
         object.insert(member.to_owned(), value);
     }
+}
+
+/// TLS with the certificate `edge`, for clients that may show a certificate; `validation` says which are taken.
+pub(crate) fn downstream_tls(pki: &Pki, validation: &Value) -> Value {
+    json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            // Envoy verifies no certificate anew where a client resumes its session: the filter would see none.
+            "disable_stateless_session_resumption": true,
+            "disable_stateful_session_resumption": true,
+            "common_tls_context": {
+                "tls_certificates": [{
+                    "certificate_chain": {"filename": pki.certificate("edge")},
+                    "private_key": {"filename": pki.key("edge")},
+                }],
+                "validation_context": validation,
+            },
+        },
+    })
 }

@@ -10,6 +10,7 @@ pub mod cases;
 pub mod client;
 pub mod config;
 pub mod dpop;
+pub mod elsewhere;
 pub mod envoy;
 pub mod filter;
 pub mod gate;

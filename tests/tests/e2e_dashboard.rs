@@ -2,13 +2,12 @@
 //! series that does not exist.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
-use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use portcullis_tests::client::{Call, Client};
+use portcullis_tests::elsewhere::skipped;
 use portcullis_tests::gateway::{Gateway, Reload};
 use portcullis_tests::idp::Idp;
 use portcullis_tests::keys::{Algorithm, SigningKey, jwks};
@@ -62,13 +61,7 @@ fn alert_series() -> Vec<(String, String)> {
 fn is_missing() -> bool {
     let missing = Prometheus::missing();
     if let Some(program) = missing {
-        static SAID: Once = Once::new();
-        // To the handle itself: what a macro prints is shown of failed tests only.
-        SAID.call_once(|| {
-            let how = "scripts/setup --with-prometheus";
-            let _ =
-                writeln!(std::io::stderr(), "e2e_dashboard: skipped: {program} is missing; as root on Debian: {how}");
-        });
+        skipped(&format!("Prometheus ({program} is missing: scripts/setup --with-prometheus)"));
     }
     missing.is_some()
 }

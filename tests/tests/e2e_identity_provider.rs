@@ -2,11 +2,10 @@
 //! revocation, in front of the real Envoy. Where it is not installed, the tests say so and pass.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
-use std::io::Write as _;
-use std::sync::Once;
 use std::time::Duration;
 
 use portcullis_tests::client::{Call, Client, Response};
+use portcullis_tests::elsewhere::skipped;
 use portcullis_tests::gateway::Gateway;
 use portcullis_tests::glewlwyd::{AUDIENCE, BILLING, GATEWAY, Glewlwyd, INTROSPECT};
 use portcullis_tests::services::Service;
@@ -32,12 +31,7 @@ impl World {
     /// `None`, and one line that says why, where there is no such provider on this machine.
     fn start() -> Option<Self> {
         if let Some(missing) = Glewlwyd::missing() {
-            static SAID: Once = Once::new();
-            // To the handle itself: what a macro prints is shown of failed tests only.
-            SAID.call_once(|| {
-                let how = "scripts/setup --with-identity-provider";
-                let _ = writeln!(std::io::stderr(), "skipped: no identity provider ({missing} is missing: {how})");
-            });
+            skipped(&format!("identity provider ({missing} is missing: scripts/setup --with-identity-provider)"));
             return None;
         }
         let provider = Glewlwyd::start().unwrap_or_else(|error| panic!("{error:#}"));

@@ -2,7 +2,6 @@
 //! sees nothing of it.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
-use std::thread;
 use std::time::Duration;
 
 use portcullis_tests::client::{Call, Client, Response, call_h2};
@@ -153,20 +152,9 @@ fn a_body_has_the_right_type_and_coding() {
     world.gateway.check_unharmed().unwrap();
 }
 
-/// Sends a body as chunks, each by itself, and `end` behind them.
 fn in_chunks<'a>(world: &World, path: &str, chunks: impl IntoIterator<Item = &'a [u8]>, end: &[u8]) -> Response {
     let call = Call::new("POST", path).header("content-type", "application/json");
-    let mut client = world.connect();
-    client.send(&call.header("transfer-encoding", "chunked").to_bytes()).unwrap();
-    for chunk in chunks {
-        let framed = [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat();
-        if client.send(&framed).is_err() {
-            break;
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
-    let _ = client.send(end);
-    client.read(false).unwrap()
+    world.connect().call_in_chunks(call, chunks, end).unwrap()
 }
 
 #[test]

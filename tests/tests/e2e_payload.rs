@@ -58,6 +58,10 @@ impl World {
         Self { gateway, service, introspector, _idp: idp }
     }
 
+    fn in_chunks<'a>(&self, call: Call, chunks: impl IntoIterator<Item = &'a [u8]>, end: &[u8]) -> Response {
+        self.connect().call_in_chunks(call, chunks, end).unwrap()
+    }
+
     fn connect(&self) -> Client {
         Client::connect(self.gateway.port()).unwrap()
     }
@@ -133,21 +137,6 @@ fn ordinary_requests_arrive_whole() {
     world.gateway.check_unharmed().unwrap();
 }
 
-/// Sends a body as chunks, each by itself, and `end` behind them.
-fn in_chunks<'a>(world: &World, call: Call, chunks: impl IntoIterator<Item = &'a [u8]>, end: &[u8]) -> Response {
-    let mut client = world.connect();
-    client.send(&call.header("transfer-encoding", "chunked").to_bytes()).unwrap();
-    for chunk in chunks {
-        let framed = [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat();
-        if client.send(&framed).is_err() {
-            break;
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
-    let _ = client.send(end);
-    client.read(false).unwrap()
-}
-
 #[test]
 fn however_a_body_is_cut_it_is_judged_whole() {
     let world = World::start();
@@ -156,17 +145,17 @@ fn however_a_body_is_cut_it_is_judged_whole() {
     for at in 1..body.len() {
         let (first, second) = body.as_bytes().split_at(at);
         let call = Call::new("POST", "/api").header("content-type", "application/json");
-        let response = in_chunks(&world, call, [first, second], b"0\r\n\r\n");
+        let response = world.in_chunks(call, [first, second], b"0\r\n\r\n");
         refusal::check(&response, 403, "payload_attack").unwrap_or_else(|error| panic!("cut at {at}: {error}"));
     }
     let call = || Call::new("POST", "/api").header("content-type", "application/json");
-    let response = in_chunks(&world, call(), body.as_bytes().chunks(1), b"0\r\n\r\n");
+    let response = world.in_chunks(call(), body.as_bytes().chunks(1), b"0\r\n\r\n");
     refusal::check(&response, 403, "payload_attack").unwrap();
-    let response = in_chunks(&world, call(), [body.as_bytes()], b"0\r\nx-checksum: 1\r\n\r\n");
+    let response = world.in_chunks(call(), [body.as_bytes()], b"0\r\nx-checksum: 1\r\n\r\n");
     refusal::check(&response, 403, "payload_attack").unwrap();
     assert_eq!(world.seen(), before, "no head went ahead of its body");
     let good = json!({"id": 7, "q": "fine"}).to_string();
-    assert_eq!(in_chunks(&world, call(), good.as_bytes().chunks(3), b"0\r\nx-checksum: 1\r\n\r\n").status, 200);
+    assert_eq!(world.in_chunks(call(), good.as_bytes().chunks(3), b"0\r\nx-checksum: 1\r\n\r\n").status, 200);
     assert_eq!(world.service.requests().last().unwrap().body, good.as_bytes());
     world.gateway.check_unharmed().unwrap();
 }
@@ -248,7 +237,7 @@ fn a_body_that_is_too_long_is_refused_or_judged_by_its_beginning() {
     let long = format!("{{\"pad\": \"{}\"}}", "x".repeat(40_000));
     refusal::check(&world.call(&json_body(&long)), 413, "body_too_large").unwrap();
     let call = || Call::new("POST", "/api").header("content-type", "application/json");
-    refusal::check(&in_chunks(&world, call(), long.as_bytes().chunks(8192), b"0\r\n\r\n"), 413, "body_too_large")
+    refusal::check(&world.in_chunks(call(), long.as_bytes().chunks(8192), b"0\r\n\r\n"), 413, "body_too_large")
         .unwrap();
     let start = |body: &str| {
         let call = Call::new("POST", "/api/start").header("content-type", "application/json").body(body);

@@ -1,27 +1,20 @@
 //! The JSON Schemas of `input` against the official test suite (draft 2020-12), as the Python package `jsonschema` carries it in its source
 //! distribution. Without the package, which pip fetches, there is one line that says so, and nothing is tested.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test that cannot go on has failed"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
 use portcullis_engine::config::Problems;
 use portcullis_engine::input::JsonLimits;
 use portcullis_engine::input::json::Document;
 use portcullis_engine::input::schema::Compiler;
-use portcullis_tests::paths;
+use portcullis_tests::elsewhere::{Package, Packed};
 use serde_json::Value;
 
-const PACKAGE: &str = "jsonschema";
-const VERSION: &str = "4.26.0";
+const SUITE: Package =
+    Package { name: "jsonschema", version: "4.26.0", packed: Packed::Source, carries: "JSON Schema test suite" };
 
 /// Files of the suite whose keywords are refused: their schemas must be, not be taken for others.
 const REFUSED: &[&str] = &["dynamicRef", "unevaluatedItems", "unevaluatedProperties", "vocabulary"];
@@ -47,27 +40,8 @@ const STRICTER: &[&str] = &[
 
 /// The suite's tests, or `None` where it cannot be had.
 fn suite() -> Option<&'static Path> {
-    static SUITE: OnceLock<Option<PathBuf>> = OnceLock::new();
-    SUITE.get_or_init(fetched).as_deref()
-}
-
-fn fetched() -> Option<PathBuf> {
-    let dir = paths::root().join("target/json-schema-suite");
-    let tests = dir.join(format!("{PACKAGE}-{VERSION}/json/tests/draft2020-12"));
-    if !tests.is_dir() {
-        std::fs::create_dir_all(&dir).ok()?;
-        let wanted = format!("{PACKAGE}=={VERSION}");
-        let fetch = ["-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", PACKAGE, "--dest", ".", &wanted];
-        let archive = format!("{PACKAGE}-{VERSION}.tar.gz");
-        let run = |program: &str, arguments: &[&str]| {
-            Command::new(program).args(arguments).current_dir(&dir).output().is_ok_and(|output| output.status.success())
-        };
-        if !run("python3", &fetch) || !run("tar", &["xzf", &archive]) {
-            eprintln!("skipped: {wanted} cannot be had, which carries the JSON Schema test suite");
-            return None;
-        }
-    }
-    Some(tests)
+    static TESTS: OnceLock<Option<PathBuf>> = OnceLock::new();
+    TESTS.get_or_init(|| SUITE.path("jsonschema-4.26.0/json/tests/draft2020-12")).as_deref()
 }
 
 fn read(file: &Path) -> Vec<Value> {

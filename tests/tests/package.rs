@@ -1,11 +1,5 @@
 //! What `scripts/package` makes of the built module: looked at with programs and schemas that are not ours.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test that cannot go on has failed"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,13 +7,18 @@ use std::process::{Command, Output};
 use std::sync::LazyLock;
 
 use boon::{Compiler, Draft, Schemas};
+use portcullis_tests::elsewhere::{self, Packed};
 use portcullis_tests::paths::{self, WorkDir};
 use ring::digest;
 use serde_json::{Value, json};
 
-/// Carries the schemas of CycloneDX and the list of licences.
-const SCHEMAS: &str = "cyclonedx_python_lib";
-const SCHEMAS_VERSION: &str = "11.12.0";
+/// The schemas of CycloneDX and the list of licences.
+const SCHEMAS: elsewhere::Package = elsewhere::Package {
+    name: "cyclonedx_python_lib",
+    version: "11.12.0",
+    packed: Packed::Wheel,
+    carries: "schemas of CycloneDX",
+};
 
 struct Package {
     dir: WorkDir,
@@ -143,7 +142,7 @@ fn the_same_module_makes_the_same_bytes() {
 #[test]
 fn a_registry_client_takes_it() {
     if !Command::new("skopeo").arg("--version").output().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no skopeo, the registry client (scripts/setup --with-skopeo)");
+        elsewhere::skipped("skopeo, the registry client (scripts/setup --with-skopeo)");
         return;
     }
     let image = format!("oci-archive:{}", PACKAGE.path("portcullis.oci.tar").display());
@@ -197,33 +196,9 @@ fn the_bill_of_materials_is_of_the_module_and_of_all_that_is_in_it() {
     assert!(!text.contains(paths::root().to_str().unwrap()), "a path of this machine");
 }
 
-/// The directory with the schemas of CycloneDX, or `None` where they cannot be had.
-fn schemas() -> Option<PathBuf> {
-    let dir = paths::target().join("cyclonedx");
-    let found = dir.join("cyclonedx/schema/_res");
-    if !found.is_dir() {
-        std::fs::create_dir_all(&dir).ok()?;
-        let wanted = format!("{SCHEMAS}=={SCHEMAS_VERSION}");
-        let fetch = ["-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".", &wanted];
-        let wheel = format!("{SCHEMAS}-{SCHEMAS_VERSION}-py3-none-any.whl");
-        let python = |arguments: &[&str]| {
-            Command::new("python3")
-                .args(arguments)
-                .current_dir(&dir)
-                .output()
-                .is_ok_and(|output| output.status.success())
-        };
-        if !python(&fetch) || !python(&["-m", "zipfile", "-e", &wheel, "."]) {
-            eprintln!("skipped: {wanted} cannot be had, which carries the schema of CycloneDX");
-            return None;
-        }
-    }
-    Some(found)
-}
-
 #[test]
 fn the_bill_of_materials_is_valid_cyclonedx_with_known_licences() {
-    let Some(dir) = schemas() else { return };
+    let Some(dir) = SCHEMAS.path("cyclonedx/schema/_res") else { return };
     let read = |name: &str| -> Value { serde_json::from_slice(&std::fs::read(dir.join(name)).unwrap()).unwrap() };
     let mut compiler = Compiler::new();
     compiler.set_default_draft(Draft::V7);

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use portcullis_tests::elsewhere::skipped;
 use portcullis_tests::paths::{self, WorkDir};
 use serde_json::Value;
 
@@ -66,7 +67,7 @@ fn payloads_values_requests_logs_and_har_files_are_counted() {
 fn the_sample_meets_the_targets() {
     let sample = paths::root().join("../shared/corpora/waf");
     if !Path::new(&sample).is_dir() {
-        println!("skipped: no sample at {}", sample.display());
+        skipped(&format!("sample of attacks at {}", sample.display()));
         return;
     }
     let table: Value = serde_json::from_str(&scan(&["--json", sample.to_str().unwrap()])).unwrap();

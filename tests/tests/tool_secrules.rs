@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use portcullis_cli::secrules::{Imported, import};
+use portcullis_tests::elsewhere::skipped;
 use portcullis_tests::paths::{self, WorkDir};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -183,7 +184,7 @@ fn core_rule_set(work: &Path) -> Option<PathBuf> {
 fn the_core_rule_set_is_read_whole() {
     let work = WorkDir::create("secrules-crs").unwrap();
     let Some(folder) = core_rule_set(work.path()) else {
-        println!("skipped: the package modsecurity-crs is neither installed nor to be had");
+        skipped("Core Rule Set (the package modsecurity-crs of Debian cannot be had)");
         return;
     };
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();

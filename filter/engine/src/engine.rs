@@ -34,7 +34,7 @@ use crate::shared_list::Words;
 use crate::surge::{GaugeId, Surges};
 use crate::time::UnixNanos;
 use crate::token_cache::TokenCache;
-use crate::walk::{Asking, Body, Progress, Stop, Suspended, Walk};
+use crate::walk::{Asking, Body, Found, Progress, Stop, Walk};
 
 /// Fresh randomness: hash seeds, the worker's id, the spread of retries. No verdict depends on it.
 #[derive(Debug, Clone, Copy)]
@@ -146,7 +146,7 @@ pub struct Engine {
     /// Calls to the gateway itself whose bodies are on their way.
     calls: HashMap<RequestId, Call>,
     /// Requests whose bodies are to be judged, and on their way.
-    suspended: HashMap<RequestId, (Held, Box<Suspended>)>,
+    suspended: HashMap<RequestId, (Held, Box<Found>)>,
     /// Questions about opaque tokens, to be sent with the next tick: callouts belong to the root context.
     outbox: Vec<Callout>,
     /// What became of the request at hand.

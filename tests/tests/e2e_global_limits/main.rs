@@ -20,6 +20,7 @@ use std::time::Duration;
 use limitador::RateLimiter;
 use limitador::limit::{Context, Limit};
 use portcullis_tests::client::{Call, Client, Response};
+use portcullis_tests::elsewhere::skipped;
 use portcullis_tests::gateway::Gateway;
 use portcullis_tests::keys::{Algorithm, SigningKey, jwks};
 use portcullis_tests::mint::Token;
@@ -182,10 +183,9 @@ fn two_gateways_spend_one_budget_and_not_one_request_more() {
 }
 
 #[test]
-#[allow(clippy::print_stderr, reason = "who reads the log must know what was not tested")]
 fn two_limit_services_on_one_redis_count_for_two_gateways() {
     if let Some(missing) = Redis::missing() {
-        eprintln!("skipped: no {missing} on this machine");
+        skipped(&format!("Redis ({missing} is missing: scripts/setup --with-redis)"));
         return;
     }
     let redis = Redis::start().unwrap();

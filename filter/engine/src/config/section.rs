@@ -172,6 +172,14 @@ macro_rules! words {
             }
         }
 
+        $crate::reads_words!($name);
+    };
+}
+
+/// Reads a type that has `WORDS` and `from_word` as one of these words.
+#[macro_export]
+macro_rules! reads_words {
+    ($name:ty) => {
         impl $crate::config::Read for $name {
             fn read(
                 node: &$crate::config::Node<'_>,

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use portcullis_payload::own::{
     Attack, Condition, MOST_BYTES, MOST_CONDITIONS, MOST_RULES, MOST_TRANSFORMATIONS, Operator, OwnRules, Pattern,
-    Rule, Target, Transformation,
+    Rule, Target,
 };
 use portcullis_payload::{Family, RuleId};
 
@@ -116,7 +116,7 @@ fn condition(at: &str, section: &OwnConditionSection, bytes: &mut usize, problem
         let problem = format!("has {} steps; {MOST_TRANSFORMATIONS} are the most", section.transform.len());
         problems.add(member_path(at, "transform"), problem);
     }
-    let transform = section.transform.iter().filter_map(|word| Transformation::from_word(word.as_str())).collect();
+    let transform = section.transform.clone();
     let mut operators = Vec::new();
     let texts = |list: &[String]| -> Vec<Vec<u8>> { list.iter().map(|text| text.as_bytes().to_vec()).collect() };
     if let Some(source) = &section.regex {
@@ -184,15 +184,4 @@ fn targets(at: &str, names: &[String], problems: &mut Problems) -> Vec<Target> {
         }
     }
     found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::schema::TransformWord;
-
-    #[test]
-    fn every_word_is_a_transformation() {
-        assert_eq!(TransformWord::WORDS, Transformation::WORDS);
-    }
 }

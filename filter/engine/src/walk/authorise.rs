@@ -12,10 +12,10 @@ impl<'a> Walk<'a> {
     /// Checks what a rule asks of the caller beyond scopes.
     pub(super) fn authorise(&mut self, rule: &Rule, path: &RequestPath<'_>) -> Result<(), Stop> {
         // Nobody has no roles and no claims. Whoever was let in without an identity was recorded already.
-        let is_nobody = self.principal.is_none();
+        let is_nobody = self.found.principal.is_none();
         if is_nobody
             && rule.authorisation.needs_identity()
-            && !self.let_in
+            && !self.found.let_in
             && matches!(&rule.who, Who::VouchedFor(required) if required.optional)
         {
             let denial = Denial::new(Reason::CredentialsMissing, "the rule asks for roles or claims");
@@ -27,7 +27,7 @@ impl<'a> Walk<'a> {
     }
 
     fn check_roles(&mut self, rule: &Rule) -> Result<(), Stop> {
-        let Some(principal) = &self.principal else { return Ok(()) };
+        let Some(principal) = &self.found.principal else { return Ok(()) };
         if rule.authorisation.roles.is_empty() {
             return Ok(());
         }
@@ -42,9 +42,9 @@ impl<'a> Walk<'a> {
     fn check_path(&mut self, rule: &Rule, path: &RequestPath<'_>) -> Result<(), Stop> {
         let pattern = self.pattern();
         for binding in &rule.authorisation.bind {
-            let Some(principal) = &self.principal else {
+            let Some(principal) = &self.found.principal else {
                 // `on_error: allow` lets nobody in, and nobody has a path of their own.
-                if self.let_in && !self.excused {
+                if self.found.let_in && !self.found.excused {
                     return Ok(());
                 }
                 let denial = Denial::new(Reason::PathClaimMismatch, "nobody is identified");
@@ -62,11 +62,11 @@ impl<'a> Walk<'a> {
     fn check_conditions(&mut self, rule: &Rule, path: &RequestPath<'_>) -> Result<(), Stop> {
         for (index, condition) in rule.authorisation.when.iter().enumerate() {
             // In monitor mode the missing identity is recorded already. `on_error: allow` is no answer to a condition.
-            if condition.condition.reads_identity() && self.let_in && !self.excused {
+            if condition.condition.reads_identity() && self.found.let_in && !self.found.excused {
                 continue;
             }
             let policy = self.policy;
-            let principal = self.principal.as_ref();
+            let principal = self.found.principal.as_ref();
             let subject = Subject {
                 head: self.head,
                 path,
@@ -88,7 +88,7 @@ impl<'a> Walk<'a> {
 
     /// The pattern of the rule's path; a named policy has none.
     pub(super) fn pattern(&self) -> Option<&'a PathPattern> {
-        match &self.policy.index.rules().get(usize::from(self.rule))?.path {
+        match &self.policy.index.rules().get(usize::from(self.found.rule))?.path {
             Some(PathCondition::Pattern(pattern)) => Some(pattern),
             _ => None,
         }

@@ -16,7 +16,7 @@ impl Walk<'_> {
     /// Whether the sender is banned, as far as it is known at this stage. A request that was held comes by here again.
     pub(super) fn check_bans(&mut self, stage: Stage) -> Result<(), Stop> {
         let policy = self.policy;
-        for index in policy.bans_of(self.rule) {
+        for index in policy.bans_of(self.found.rule) {
             let Some(ban) = policy.bans.get(*index).filter(|ban| ban.key.stage() == stage) else { continue };
             let (bans, store, now) = (&self.engine.bans, self.ports.store, self.now);
             let found = self.as_subject(|subject| bans.check(*index, ban, subject, store, now));
@@ -52,7 +52,7 @@ impl Walk<'_> {
     /// As [`Self::check_bans`] for the user name that a credential claims, before anybody has verified it.
     pub(super) fn check_claimed_name(&mut self, credential: &Credential<'_>) -> Result<(), Stop> {
         let policy = self.policy;
-        let bans = policy.bans_of(self.rule).iter().filter_map(|index| policy.bans.get(*index));
+        let bans = policy.bans_of(self.found.rule).iter().filter_map(|index| policy.bans.get(*index));
         if !bans.into_iter().any(|ban| ban.key.stage() == Stage::Claim) {
             return Ok(());
         }
@@ -67,7 +67,7 @@ impl Walk<'_> {
         if self.progress.claimed_name.is_some() {
             self.check_bans(Stage::Claim)?;
         }
-        if self.principal.is_some() {
+        if self.found.principal.is_some() {
             self.check_bans(Stage::Identity)?;
         }
         Ok(())
@@ -79,7 +79,7 @@ impl Walk<'_> {
     pub(super) fn count_offence(&mut self, denial: &Denial, verdict: Verdict) {
         let Some(offence) = Offence::of(denial.reason) else { return };
         let policy = self.policy;
-        let bans = policy.bans_of(self.rule);
+        let bans = policy.bans_of(self.found.rule);
         if bans.is_empty() {
             return;
         }
@@ -91,7 +91,7 @@ impl Walk<'_> {
                 continue;
             }
             let (bans, store, now) = (&self.engine.bans, self.ports.store, self.now);
-            let rule = policy.rule_label(self.rule).unwrap_or("none");
+            let rule = policy.rule_label(self.found.rule).unwrap_or("none");
             let request_id = plain_text(self.head.headers(), "x-request-id");
             let outcome = self.as_subject(|subject| {
                 bans.offend(*index, ban, &Case { subject, offence, rule, request_id }, store, now)
@@ -102,7 +102,7 @@ impl Walk<'_> {
 
     /// What is known of the sender so far.
     fn as_subject<T>(&self, then: impl FnOnce(&Subject<'_>) -> T) -> T {
-        let principal = self.principal.as_ref().and_then(|principal| {
+        let principal = self.found.principal.as_ref().and_then(|principal| {
             let provider = self.policy.provider_label(principal.provider)?;
             Some((provider, principal.subject()?))
         });
@@ -110,7 +110,7 @@ impl Walk<'_> {
     }
 
     fn rule_mode(&self) -> Mode {
-        let rule = self.policy.rules.get(usize::from(self.rule));
+        let rule = self.policy.rules.get(usize::from(self.found.rule));
         self.mode(rule.map_or(self.policy.mode, |rule| rule.mode))
     }
 }

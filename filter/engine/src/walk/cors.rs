@@ -23,13 +23,13 @@ impl Walk<'_> {
         let Some((rule, cors)) = policy.rules.get(index).and_then(|rule| Some((rule, rule.cors.as_ref()?))) else {
             return Ok(());
         };
-        self.rule = u16::try_from(index).unwrap_or(NO_RULE);
+        self.found.rule = u16::try_from(index).unwrap_or(NO_RULE);
         self.check_address(rule)?;
         if !cors.allows(preflight.origin) {
             let denial = Denial::new(Reason::CorsOriginDenied, "the rule's `cors.origins` do not name it");
             self.tolerate(rule.mode, denial)?;
             // Only watched: the service gets it as if there were no `cors`.
-            self.rule = NO_RULE;
+            self.found.rule = NO_RULE;
             return Ok(());
         }
         self.pass();
@@ -63,12 +63,12 @@ impl Walk<'_> {
         if is_refused && (self.only_watches(Reason::CorsOriginDenied) || self.mode(rule.mode) == Mode::Monitor) {
             return;
         }
-        self.passage.response.extend(cors.response_changes(origin));
+        self.found.passage.response.extend(cors.response_changes(origin));
     }
 
     /// Lets a page read the gateway's own answer: without this, a browser shows a 401 or a 429 as a broken network.
     pub(super) fn let_browser_read(&self, denial: &Denial, answer: &mut Answer) {
-        let rule = self.policy.rules.get(usize::from(self.rule));
+        let rule = self.policy.rules.get(usize::from(self.found.rule));
         let Some(cors) = rule.and_then(|rule| rule.cors.as_ref()) else { return };
         let mut lines = cors.answer_headers(origin_of(self.head));
         // A refused preflight says nothing about who may call.

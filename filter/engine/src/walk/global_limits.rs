@@ -12,7 +12,7 @@ use crate::limiter::Legacy;
 use crate::limits::headers;
 use crate::policy::Rule;
 
-use super::{Stop, Suspended, Walk};
+use super::{Found, Stop, Walk};
 
 /// Which limits of a request were charged last: there the walk goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Asking {
     /// Where the walk goes on.
     pub charged: Charged,
     /// The walk until here.
-    pub suspended: Suspended,
+    pub suspended: Found,
 }
 
 /// What a client is told to wait for at most where nobody knows when there is more.
@@ -67,11 +67,11 @@ impl<'a> Walk<'a> {
     ) -> Result<Passage, Stop> {
         self.check_bans_again()?;
         let (policy, head) = (self.policy, self.head);
-        let rule = policy.rules.get(usize::from(self.rule));
+        let rule = policy.rules.get(usize::from(self.found.rule));
         // Both were there before the walk stopped.
         let Some((rule, path)) = rule.zip(RequestPath::parse_with(head.target(), &super::path_options(head)).ok())
         else {
-            return self.tolerate(Mode::Enforce, Denial::new(Reason::Internal, "")).map(|()| self.passage);
+            return self.tolerate(Mode::Enforce, Denial::new(Reason::Internal, "")).map(|()| self.found.passage);
         };
         self.heed(rule, groups, answers)?;
         self.run_from(charged, rule, &path)
@@ -181,7 +181,7 @@ impl<'a> Walk<'a> {
                 self.tell(HeaderChange::Set("ratelimit".to_owned(), standing.into_bytes()));
             }
             if told.are_legacy() {
-                Legacy::told(quota, remaining, more_after).tell(&mut self.passage.response);
+                Legacy::told(quota, remaining, more_after).tell(&mut self.found.passage.response);
             }
         }
     }

@@ -56,23 +56,23 @@ impl<'a> Walk<'a> {
         };
         let denial = match found {
             Ok(Some(principal)) => {
-                self.principal = Some(principal);
+                self.found.principal = Some(principal);
                 return Ok(());
             }
             Ok(None) if required.optional => return Ok(()),
             Ok(None) => Denial::new(Reason::CredentialsMissing, ""),
             Err(Refusal::Denied(denial)) => denial,
             Err(Refusal::Wait(stop)) => {
-                self.progress.told = std::mem::take(&mut self.passage.response);
+                self.progress.told = std::mem::take(&mut self.found.passage.response);
                 return Err(stop);
             }
             Err(Refusal::LetIn(denial)) => {
-                self.let_in = true;
-                self.excused = true;
+                self.found.let_in = true;
+                self.found.excused = true;
                 return self.tolerate(Mode::Monitor, denial);
             }
         };
-        self.let_in = true;
+        self.found.let_in = true;
         self.tolerate(rule.mode, self.challenged(rule, denial))
     }
 
@@ -102,7 +102,7 @@ impl<'a> Walk<'a> {
         }
         let mut found = found.into_iter().flatten();
         let first = found.next();
-        self.others = found.collect();
+        self.found.others = found.collect();
         Ok(first)
     }
 
@@ -126,7 +126,7 @@ impl<'a> Walk<'a> {
             Err(_) => candidates().any(|(_, provider)| provider.strip && provider.sources.contains(credential.source)),
         };
         if strips {
-            self.passage.request.extend(credential.removal(self.head));
+            self.found.passage.request.extend(credential.removal(self.head));
         }
         verified.map(Some)
     }

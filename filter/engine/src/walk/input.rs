@@ -42,7 +42,9 @@ impl<'a> Walk<'a> {
 
     /// Checks the body. Gives the strings of its JSON that payload rules need not judge.
     pub(super) fn check_input_body(&mut self, rule: &Rule, body: &[u8], is_whole: bool) -> Result<Vec<usize>, Stop> {
-        let Some(rules) = rule.input.as_ref().filter(|_| self.judged_by.input.is_some()) else { return Ok(Vec::new()) };
+        let Some(rules) = rule.input.as_ref().filter(|_| self.found.judged_by.input.is_some()) else {
+            return Ok(Vec::new());
+        };
         match rules.check_body(&self.policy.schemas, self.head, body, is_whole) {
             Ok(known) => Ok(known),
             Err(refusal) => self.tolerate_input(rule, rules, refusal).map(|()| Vec::new()),

@@ -4,12 +4,12 @@ mod addresses;
 mod authorise;
 mod bans;
 mod cors;
+mod found;
 mod global_limits;
 mod identify;
 mod input;
 mod payload;
 mod surge;
-mod suspended;
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -38,9 +38,9 @@ use crate::revocation;
 use crate::routes::{JudgedRoute, Selected};
 use crate::time::UnixNanos;
 
+pub(crate) use found::Found;
 pub(crate) use global_limits::{Asking, Charged};
 pub use payload::Body;
-pub(crate) use suspended::Suspended;
 
 /// What a request has behind it when it is judged again.
 #[derive(Debug, Default)]
@@ -92,7 +92,7 @@ pub enum Stop {
         caller: String,
     },
     /// The body has to be judged, of at most so many bytes.
-    NeedBody(Box<Suspended>, usize),
+    NeedBody(Box<Found>, usize),
     /// An introspection endpoint has to be asked.
     Ask(Question),
     /// The limit service has to be asked.
@@ -114,23 +114,9 @@ pub struct Walk<'a> {
     progress: &'a mut Progress,
     ports: Ports<'a>,
     now: UnixNanos,
-    /// The path in its one form, once it is known.
-    path: Option<String>,
-    rule: u16,
-    principal: Option<Principal>,
-    /// Whom the other credentials name, where the rule asks for several.
-    others: Vec<Principal>,
-    /// The caller was let in without an identity, by monitor mode or `on_error: allow`; that is recorded.
-    let_in: bool,
-    /// ... by `on_error: allow`, which excuses from scopes and roles alone.
-    excused: bool,
-    /// What the route said about the policy.
-    selected: Selected,
+    found: Found,
     /// The client's address, asked for once.
     address: Cell<Option<Option<IpAddr>>>,
-    passage: Passage,
-    /// Which checks the body is read for, once it is there.
-    judged_by: payload::Judges,
 }
 
 /// The rule index of requests that met no rule.
@@ -146,24 +132,7 @@ impl<'a> Walk<'a> {
         ports: Ports<'a>,
         now: UnixNanos,
     ) -> Self {
-        Self {
-            engine,
-            policy,
-            head,
-            progress,
-            ports,
-            now,
-            path: None,
-            rule: NO_RULE,
-            principal: None,
-            others: Vec::new(),
-            let_in: false,
-            excused: false,
-            selected: Selected::Nothing,
-            address: Cell::new(None),
-            passage: Passage::default(),
-            judged_by: payload::Judges::default(),
-        }
+        Self { engine, policy, head, progress, ports, now, found: Found::default(), address: Cell::new(None) }
     }
 
     /// Goes through all checks.
@@ -177,7 +146,7 @@ impl<'a> Walk<'a> {
             Ok(path) => path,
             Err(error) => {
                 self.tolerate(self.policy.mode, Denial::new(error.reason(), ""))?;
-                return Ok(self.passage);
+                return Ok(self.found.passage);
             }
         };
         if let Some((_, document)) = self.policy.documents.iter().find(|(at, _)| *at == path.as_str()) {
@@ -187,11 +156,11 @@ impl<'a> Walk<'a> {
             self.put_dress_on(&mut answer.headers);
             return Err(Stop::Answered(answer));
         }
-        self.path = Some(path.as_str().to_owned());
+        self.found.path = Some(path.as_str().to_owned());
         self.answer_preflight(&path)?;
         let Some(rule) = self.find_rule(&path)? else {
-            self.passage.dress = self.dress();
-            return Ok(self.passage);
+            self.found.passage.dress = self.dress();
+            return Ok(self.found.passage);
         };
         if !std::mem::replace(&mut self.progress.checked_address, true) {
             self.check_address(rule)?;
@@ -209,7 +178,7 @@ impl<'a> Walk<'a> {
     fn run_from(mut self, charged: Charged, rule: &'a Rule, path: &RequestPath<'_>) -> Result<Passage, Stop> {
         if charged == Charged::ByAddress {
             self.identify(rule, path)?;
-            if self.principal.is_some() {
+            if self.found.principal.is_some() {
                 self.check_bans(Stage::Identity)?;
             }
             self.check_revocation(rule)?;
@@ -222,28 +191,28 @@ impl<'a> Walk<'a> {
         }
         let known = self.check_parameters(rule, path)?;
         if rule.serve.is_none() {
-            self.judged_by.input = self.body_for_input(rule)?;
+            self.found.judged_by.input = self.body_for_input(rule)?;
         }
         self.check_payload(rule, &known)?;
         if let Some(serve) = rule.serve {
-            let caller = self.principal.as_ref().and_then(Principal::subject).unwrap_or_default().to_owned();
-            return Err(Stop::Serve { rule: self.rule, serve, caller });
+            let caller = self.found.principal.as_ref().and_then(Principal::subject).unwrap_or_default().to_owned();
+            return Err(Stop::Serve { rule: self.found.rule, serve, caller });
         }
         self.forward(rule)?;
         self.tell_browser(rule);
-        self.passage.settlement = self.settlement();
-        self.passage.dress = self.dress();
-        if !self.passage.request.is_empty() && self.policy.routes.is_in_use() {
+        self.found.passage.settlement = self.settlement();
+        self.found.passage.dress = self.dress();
+        if !self.found.passage.request.is_empty() && self.policy.routes.is_in_use() {
             let request_id = plain_text(self.head.headers(), "x-request-id").map(str::to_owned);
-            self.passage.judged = Some(JudgedRoute {
-                rule: self.rule,
+            self.found.passage.judged = Some(JudgedRoute {
+                rule: self.found.rule,
                 request_id,
-                selected: std::mem::replace(&mut self.selected, Selected::Nothing),
+                selected: std::mem::replace(&mut self.found.selected, Selected::Nothing),
             });
         }
         self.wait_for_body(rule)?;
         self.pass();
-        Ok(self.passage)
+        Ok(self.found.passage)
     }
 
     /// What only the gateway may say is removed from what the client says, on every path, before anything else.
@@ -251,9 +220,14 @@ impl<'a> Walk<'a> {
         for (name, _) in self.head.headers().iter() {
             if self.policy.is_identity_header(name)
                 && let Ok(name) = std::str::from_utf8(name)
-                && !self.passage.request.iter().any(|change| matches!(change, HeaderChange::Remove(n) if n == name))
+                && !self
+                    .found
+                    .passage
+                    .request
+                    .iter()
+                    .any(|change| matches!(change, HeaderChange::Remove(n) if n == name))
             {
-                self.passage.request.push(HeaderChange::Remove(name.to_owned()));
+                self.found.passage.request.push(HeaderChange::Remove(name.to_owned()));
             }
         }
     }
@@ -278,9 +252,9 @@ impl<'a> Walk<'a> {
         };
         match index.and_then(|index| Some((index, policy.rules.get(index)?))) {
             Some((index, rule)) => {
-                self.rule = u16::try_from(index).unwrap_or(NO_RULE);
+                self.found.rule = u16::try_from(index).unwrap_or(NO_RULE);
                 self.check_route_headers(rule, &selected)?;
-                self.selected = selected;
+                self.found.selected = selected;
                 Ok(Some(rule))
             }
             None => {
@@ -294,7 +268,7 @@ impl<'a> Walk<'a> {
     /// Where the route named the policy, it must not have been chosen by a header that is now removed: the proxy would
     /// choose again, and another route would serve what this one's policy has judged.
     fn check_route_headers(&mut self, rule: &Rule, selected: &Selected) -> Result<(), Stop> {
-        let removed = self.passage.request.iter().find_map(|change| match change {
+        let removed = self.found.passage.request.iter().find_map(|change| match change {
             HeaderChange::Remove(name) => Some(name),
             HeaderChange::Set(..) | HeaderChange::Add(..) => None,
         });
@@ -341,7 +315,7 @@ impl<'a> Walk<'a> {
 
     fn charge_by_address(&mut self, rule: &Rule, path: &RequestPath<'_>) -> Result<(), Stop> {
         if std::mem::replace(&mut self.progress.charged_by_address, true) {
-            self.passage.response.append(&mut self.progress.told);
+            self.found.passage.response.append(&mut self.progress.told);
             return Ok(());
         }
         self.charge(rule, Charged::ByAddress, path)
@@ -362,7 +336,7 @@ impl<'a> Walk<'a> {
             path: (path, self.pattern()),
             address: &|| self.address(),
             attributes: self.ports.attributes,
-            principal: self.principal.as_ref().map(|principal| {
+            principal: self.found.principal.as_ref().map(|principal| {
                 let provider = policy.provider_label(principal.provider).unwrap_or_default();
                 (provider, principal)
             }),
@@ -376,13 +350,13 @@ impl<'a> Walk<'a> {
         if self.mode(rule.mode) == Mode::Enforce {
             outcome.response.into_iter().for_each(|change| self.tell(change));
             if let Some(legacy) = outcome.legacy {
-                legacy.tell(&mut self.passage.response);
+                legacy.tell(&mut self.found.passage.response);
             }
         }
         self.progress.charges.extend(outcome.charges);
         self.progress.slots.extend(outcome.slots);
         if !outcome.warnings.is_empty() {
-            let caller = self.principal.as_ref().and_then(Principal::subject);
+            let caller = self.found.principal.as_ref().and_then(Principal::subject);
             let request_id = plain_text(self.head.headers(), "x-request-id");
             self.engine.warn(&outcome.warnings, caller, request_id, self.now);
         }
@@ -397,9 +371,9 @@ impl<'a> Walk<'a> {
     fn settlement(&mut self) -> Option<Settlement> {
         let charges = std::mem::take(&mut self.progress.charges);
         (!charges.is_empty()).then(|| Settlement {
-            rule: self.rule,
+            rule: self.found.rule,
             charges,
-            caller: self.principal.as_ref().and_then(Principal::subject).map(str::to_owned),
+            caller: self.found.principal.as_ref().and_then(Principal::subject).map(str::to_owned),
             request_id: plain_text(self.head.headers(), "x-request-id").map(str::to_owned),
         })
     }
@@ -407,7 +381,7 @@ impl<'a> Walk<'a> {
     /// Adds a header to the response; one that stands already becomes a list (RFC 9110, 5.3).
     fn tell(&mut self, change: HeaderChange) {
         let HeaderChange::Set(name, value) = change else { return };
-        let standing = self.passage.response.iter_mut().find_map(|standing| match standing {
+        let standing = self.found.passage.response.iter_mut().find_map(|standing| match standing {
             HeaderChange::Set(standing_name, list) if *standing_name == name => Some(list),
             _ => None,
         });
@@ -416,21 +390,22 @@ impl<'a> Walk<'a> {
                 list.extend_from_slice(b", ");
                 list.extend_from_slice(&value);
             }
-            None => self.passage.response.push(HeaderChange::Set(name, value)),
+            None => self.found.passage.response.push(HeaderChange::Set(name, value)),
         }
     }
 
     fn check_revocation(&mut self, rule: &Rule) -> Result<(), Stop> {
-        if self.principal.is_none() || !self.policy.revokes {
+        if self.found.principal.is_none() || !self.policy.revokes {
             return Ok(());
         }
         self.engine.revocations.observe(self.ports.store);
         let revocations = &self.engine.revocations;
         // Not only the one whose word is the identity: with a revoked token, a request lacks what the rule asks for.
         let refused = self
+            .found
             .principal
             .iter()
-            .chain(&self.others)
+            .chain(&self.found.others)
             .find_map(|principal| revocations.check(principal.claims(), principal.issued_at(), self.now).err());
         let Some(refusal) = refused else { return Ok(()) };
         let denial = match refusal {
@@ -448,7 +423,7 @@ impl<'a> Walk<'a> {
     }
 
     fn check_scopes(&mut self, rule: &Rule) -> Result<(), Stop> {
-        let checked = match (&self.principal, &rule.who) {
+        let checked = match (&self.found.principal, &rule.who) {
             (Some(_), _) if rule.scopes.is_empty() => Ok(()),
             (Some(principal), _) => match self.policy.providers.get(usize::from(principal.provider)) {
                 Some(provider) => rule.scopes.check(principal.claims(), &provider.scopes),
@@ -456,7 +431,7 @@ impl<'a> Walk<'a> {
             },
             // Nobody has no scopes. Whoever was let in without an identity, by monitor mode or by a written `on_error:
             // allow`, was recorded already.
-            (None, Who::VouchedFor(required)) if required.optional && !rule.scopes.is_empty() && !self.let_in => {
+            (None, Who::VouchedFor(required)) if required.optional && !rule.scopes.is_empty() && !self.found.let_in => {
                 Err(self.challenged(rule, Denial::new(Reason::CredentialsMissing, "the rule asks for scopes")))
             }
             (None, _) => Ok(()),
@@ -470,19 +445,21 @@ impl<'a> Walk<'a> {
     /// What goes on to the service.
     fn forward(&mut self, rule: &Rule) -> Result<(), Stop> {
         let policy = self.policy;
-        let provider = self.principal.as_ref().and_then(|p| Some((p, policy.providers.get(usize::from(p.provider))?)));
+        let provider =
+            self.found.principal.as_ref().and_then(|p| Some((p, policy.providers.get(usize::from(p.provider))?)));
         if let Some((principal, provider)) = provider {
             let changes = forward::claim_headers(principal.claims(), &provider.headers);
             match changes {
-                Ok(changes) => self.passage.request.extend(changes),
+                Ok(changes) => self.found.passage.request.extend(changes),
                 Err(denial) => self.tolerate(rule.mode, denial)?,
             }
         }
         self.add_internal_token(rule)?;
         let removed = rule.headers.remove.iter().filter(|name| self.head.headers().get_all(name).next().is_some());
-        self.passage.request.extend(removed.map(|name| HeaderChange::Remove(name.clone())));
+        self.found.passage.request.extend(removed.map(|name| HeaderChange::Remove(name.clone())));
         let set = rule.headers.set.iter();
-        self.passage
+        self.found
+            .passage
             .request
             .extend(set.map(|(name, value)| HeaderChange::Set(name.clone(), value.clone().into_bytes())));
         Ok(())
@@ -490,14 +467,14 @@ impl<'a> Walk<'a> {
 
     /// The gateway's own short-lived token, where the rule gives one to the service.
     fn add_internal_token(&mut self, rule: &Rule) -> Result<(), Stop> {
-        let (Some(audience), Some(principal)) = (&rule.internal_audience, &self.principal) else { return Ok(()) };
+        let (Some(audience), Some(principal)) = (&rule.internal_audience, &self.found.principal) else { return Ok(()) };
         let Some(header) = self.policy.internal_tokens.as_ref().map(|tokens| tokens.header.as_str()) else {
             return Ok(());
         };
         let token = match &mut self.engine.minter {
             Some(minter) => {
                 // Where several credentials were asked for, the service must not take the word of one that has ended.
-                let credentials = std::iter::once(principal).chain(&self.others);
+                let credentials = std::iter::once(principal).chain(&self.found.others);
                 let ends = credentials.filter_map(|credential| credential.expires_at(self.policy)).min();
                 minter.token(principal.claims(), principal.credential, audience, ends, self.now)
             }
@@ -506,7 +483,7 @@ impl<'a> Walk<'a> {
         match token {
             Ok(token) => {
                 let value = if header == "authorization" { format!("Bearer {token}") } else { token.to_string() };
-                self.passage.request.push(HeaderChange::Set(header.to_owned(), value.into_bytes()));
+                self.found.passage.request.push(HeaderChange::Set(header.to_owned(), value.into_bytes()));
                 Ok(())
             }
             Err(error) => self.tolerate(rule.mode, Denial::new(error.reason(), error.to_string())),
@@ -522,8 +499,8 @@ impl<'a> Walk<'a> {
 
     /// What the response is to look like, where anything is said about it.
     fn dress(&self) -> Option<Dress> {
-        let rules = Rc::clone(self.policy.responses_of(self.rule)?);
-        Some(Dress { rules, is_https: self.head.is_https(), is_identified: self.principal.is_some() })
+        let rules = Rc::clone(self.policy.responses_of(self.found.rule)?);
+        Some(Dress { rules, is_https: self.head.is_https(), is_identified: self.found.principal.is_some() })
     }
 
     fn put_dress_on(&self, lines: &mut Vec<(Cow<'static, str>, String)>) {
@@ -550,13 +527,13 @@ impl<'a> Walk<'a> {
                 | Reason::Banned
                 | Reason::BansUnavailable
         );
-        let serves = self.policy.rules.get(usize::from(self.rule)).is_some_and(|rule| rule.serve.is_some());
+        let serves = self.policy.rules.get(usize::from(self.found.rule)).is_some_and(|rule| rule.serve.is_some());
         serves && !is_of_limit
     }
 
     /// Whether the rule only watches the check that refuses for this reason (`monitor`).
     fn only_watches(&self, reason: Reason) -> bool {
-        let rule = self.policy.rules.get(usize::from(self.rule));
+        let rule = self.policy.rules.get(usize::from(self.found.rule));
         reason.check().is_some_and(|check| rule.is_some_and(|rule| rule.monitored.contains(&check)))
     }
 
@@ -582,30 +559,30 @@ impl<'a> Walk<'a> {
 
     /// All checks have passed.
     fn pass(&mut self) {
-        let principal = self.principal.as_ref().and_then(Principal::subject);
-        self.engine.decide(self.rule, Reason::Ok, Verdict::Allowed, principal);
+        let principal = self.found.principal.as_ref().and_then(Principal::subject);
+        self.engine.decide(self.found.rule, Reason::Ok, Verdict::Allowed, principal);
         // What only monitor mode let pass is not told as if nothing had been.
         if let Some(reason) = self.progress.watched {
-            self.engine.tell(self.rule, reason, Verdict::Monitored, principal);
+            self.engine.tell(self.found.rule, reason, Verdict::Monitored, principal);
         }
     }
 
     fn record(&mut self, denial: &Denial, verdict: Verdict) {
-        let subject = self.principal.as_ref().and_then(Principal::subject);
-        self.engine.decide(self.rule, denial.reason, verdict, subject);
+        let subject = self.found.principal.as_ref().and_then(Principal::subject);
+        self.engine.decide(self.found.rule, denial.reason, verdict, subject);
         if verdict == Verdict::Monitored {
             self.progress.watched.get_or_insert(denial.reason);
         }
         let client = self.address();
         let target = self.head.target().split(|b| *b == b'?').next().unwrap_or_default();
         let raw_path = String::from_utf8_lossy(target);
-        let path: Cow<'_, str> = self.path.as_deref().map_or(raw_path, Cow::Borrowed);
-        let principal = self.principal.as_ref();
+        let path: Cow<'_, str> = self.found.path.as_deref().map_or(raw_path, Cow::Borrowed);
+        let principal = self.found.principal.as_ref();
         let event = audit::Event {
             now: self.now,
             denial,
             verdict,
-            rule: self.policy.rule_label(self.rule).unwrap_or("none"),
+            rule: self.policy.rule_label(self.found.rule).unwrap_or("none"),
             method: Some(self.head.method().as_str()),
             path: Some(&path),
             client,

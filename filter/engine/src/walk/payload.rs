@@ -54,8 +54,8 @@ impl<'a> Walk<'a> {
 
     /// Stops where the body has to be judged before the request may go on.
     pub(super) fn wait_for_body(&mut self, rule: &Rule) -> Result<(), Stop> {
-        self.judged_by.payload = self.body_for_payload(rule)?;
-        let Some(max_bytes) = self.judged_by.input.max(self.judged_by.payload) else { return Ok(()) };
+        self.found.judged_by.payload = self.body_for_payload(rule)?;
+        let Some(max_bytes) = self.found.judged_by.input.max(self.found.judged_by.payload) else { return Ok(()) };
         Err(Stop::NeedBody(Box::new(self.suspend()), max_bytes))
     }
 
@@ -81,14 +81,14 @@ impl<'a> Walk<'a> {
     pub fn run_on_body(mut self, body: Body<'_>) -> Result<Passage, Stop> {
         self.check_bans_again()?;
         let policy = self.policy;
-        if let Some(rule) = policy.rules.get(usize::from(self.rule)) {
+        if let Some(rule) = policy.rules.get(usize::from(self.found.rule)) {
             // What each check has to see is a beginning of what was read for all.
             let (bytes, is_whole) = match body {
                 Body::Whole(bytes) => (bytes, true),
                 Body::Longer(bytes) => (bytes, false),
             };
             let known = self.check_input_body(rule, bytes, is_whole)?;
-            if let Some(rules) = rule.payload.as_ref().filter(|_| self.judged_by.payload.is_some()) {
+            if let Some(rules) = rule.payload.as_ref().filter(|_| self.found.judged_by.payload.is_some()) {
                 let body = match Body::of(bytes, rules.max_body) {
                     Body::Whole(bytes) if !is_whole => Body::Longer(bytes),
                     body => body,
@@ -97,7 +97,7 @@ impl<'a> Walk<'a> {
             }
         }
         self.pass();
-        Ok(self.passage)
+        Ok(self.found.passage)
     }
 
     fn check_body(&mut self, rule: &Rule, rules: &PayloadRules, body: Body<'_>, known: &[usize]) -> Result<(), Stop> {
@@ -138,8 +138,8 @@ impl<'a> Walk<'a> {
         let Some(attack) = attack else { return Ok(()) };
         for signature in attack.found_by {
             self.engine.counters.add(match signature {
-                Signature::BuiltIn(name) => CounterId::Payload(self.rule, name),
-                Signature::Own(index) => CounterId::OwnPayload(self.rule, index),
+                Signature::BuiltIn(name) => CounterId::Payload(self.found.rule, name),
+                Signature::Own(index) => CounterId::OwnPayload(self.found.rule, index),
             });
         }
         self.tolerate(self.payload_mode(rule, rules), Denial::new(Reason::PayloadAttack, attack.detail))

@@ -14,10 +14,10 @@ impl Walk<'_> {
     /// Takes a place of the rule's bound. What passes by monitor mode alone takes none.
     pub(super) fn take_place(&mut self, rule: &Rule) -> Result<(), Stop> {
         let Some(surge) = &rule.surge else { return Ok(()) };
-        let priority = surge.priority(self.principal.as_ref());
+        let priority = surge.priority(self.found.principal.as_ref());
         let Err(full) = self.engine.surges.take(surge.index, priority, self.now) else {
             self.progress.place = Some(surge.index);
-            self.passage.is_timed = true;
+            self.found.passage.is_timed = true;
             return Ok(());
         };
         let shed = match priority {

@@ -1,6 +1,8 @@
 //! Payload rules that the operator writes.
 
-use crate::{section, words};
+use portcullis_payload::own::Transformation;
+
+use crate::{reads_words, section, words};
 
 section! {
     /// A payload rule of the operator: one condition, or several under `all`. It is asked wherever payload rules are.
@@ -27,7 +29,7 @@ section! {
         /// Which of them are left out, such as `query:q`.
         except_targets: Vec<String>,
         /// What is done to each value first, in this order.
-        transform: Vec<TransformWord>,
+        transform: Vec<Transformation>,
         /// A regular expression matches somewhere in it. It is about bytes, in linear time: without look-around and back-references.
         regex: Option<String>,
         /// One of these texts stands in it.
@@ -59,48 +61,4 @@ words! {
     }
 }
 
-words! {
-    /// One change to a value.
-    pub enum TransformWord {
-        /// Capitals of ASCII become small letters.
-        Lowercase = "lowercase",
-        /// Small letters of ASCII become capitals.
-        Uppercase = "uppercase",
-        /// Percent signs and `+` are decoded once.
-        UrlDecode = "url_decode",
-        /// The same, and `%uXXXX`.
-        UrlDecodeUni = "url_decode_uni",
-        /// Entities of HTML, by number and the usual names.
-        HtmlEntityDecode = "html_entity_decode",
-        /// Escapes of JavaScript strings.
-        JsDecode = "js_decode",
-        /// Escapes of CSS.
-        CssDecode = "css_decode",
-        /// Base64, up to the first byte that is none.
-        Base64Decode = "base64_decode",
-        /// Pairs of hexadecimal digits.
-        HexDecode = "hex_decode",
-        /// Blanks become one space.
-        CompressWhitespace = "compress_whitespace",
-        /// Blanks go away.
-        RemoveWhitespace = "remove_whitespace",
-        /// NUL bytes go away.
-        RemoveNulls = "remove_nulls",
-        /// NUL bytes become spaces.
-        ReplaceNulls = "replace_nulls",
-        /// Comments of C become one space.
-        ReplaceComments = "replace_comments",
-        /// Blanks at both ends go away.
-        Trim = "trim",
-        /// Doubled slashes, `.` and `..` of paths are resolved.
-        NormalisePath = "normalise_path",
-        /// The same after backslashes became slashes.
-        NormalisePathWin = "normalise_path_win",
-        /// What shells skip goes away, blanks and separators become one space, capitals small.
-        CmdLine = "cmd_line",
-        /// Characters beyond ASCII become `%uXXXX`.
-        Utf8ToUnicode = "utf8_to_unicode",
-        /// The form in which built-in rules see it: decoded until nothing changes, without capitals.
-        Normalise = "normalise",
-    }
-}
+reads_words!(Transformation);
