@@ -14,6 +14,7 @@ use crate::callout::{Callout, CalloutIds};
 use crate::config::Problems;
 use crate::config::schema::{Mode, Serve};
 use crate::counters::{CounterId, Counters, Label, Verdict};
+use crate::gauges::{GaugeChange, GaugeId};
 use crate::global_limits::{self, Questions};
 use crate::http::{Headers, Method, RequestHead};
 use crate::internal_token::Minter;
@@ -31,7 +32,7 @@ use crate::responses::Dress;
 use crate::revocation::{self, Revocations, Seeds};
 use crate::routes::JudgedRoute;
 use crate::shared_list::Words;
-use crate::surge::{GaugeId, Surges};
+use crate::surge::Surges;
 use crate::time::UnixNanos;
 use crate::token_cache::TokenCache;
 use crate::walk::{Asking, Body, Found, Progress, Stop, Walk};
@@ -151,6 +152,10 @@ pub struct Engine {
     outbox: Vec<Callout>,
     /// What became of the request at hand.
     outcome: Option<Outcome>,
+    /// When providers gave their key sets, since the proxy's metrics were told last.
+    key_sets_given: Vec<(u16, UnixNanos)>,
+    /// What is left of the sample of allowed requests that have no id.
+    sampled: u64,
     seed: Seed,
 }
 
@@ -227,6 +232,8 @@ impl Engine {
             inspector,
             outbox: Vec::new(),
             outcome: None,
+            key_sets_given: Vec::new(),
+            sampled: 0,
             seed,
             key_sets,
             tokens: TokenCache::new(policy.token_cache_bytes, (seed.word(2), seed.word(3))),
@@ -329,8 +336,7 @@ impl Engine {
         self.decide(judged.rule, denial.reason, verdict, None);
         let event = audit::Event {
             now,
-            denial: &denial,
-            verdict,
+            decided: audit::Decided::Refused(&denial, verdict),
             rule: rule.map_or("none", |rule| rule.label.as_str()),
             method: None,
             path: None,
@@ -559,6 +565,11 @@ impl Engine {
         }
     }
 
+    /// Whether an allowed request is one of the sample that has an audit event.
+    pub(crate) fn samples(&mut self, sample: audit::Sample, request_id: Option<&str>) -> bool {
+        sample.takes(request_id, &mut self.sampled)
+    }
+
     /// Moves the counts since the last call into `out`, replacing what is there.
     pub fn take_counts(&mut self, out: &mut Vec<(CounterId, u64)>) {
         self.counters.take_into(out);
@@ -566,8 +577,27 @@ impl Engine {
 
     /// The name of a counter.
     pub fn counter_name(&self, counter: CounterId) -> String {
+        counter.name(|label| self.label(label))
+    }
+
+    /// Moves how the gauges have changed since the last call into `out`, replacing what is there.
+    pub fn take_gauges(&mut self, out: &mut Vec<(GaugeId, GaugeChange)>) {
+        out.clear();
+        let mut of_surges = Vec::new();
+        self.surges.take_gauges(&mut of_surges);
+        out.extend(of_surges.into_iter().map(|(gauge, change)| (GaugeId::Surge(gauge), GaugeChange::By(change))));
+        let given = self.key_sets_given.drain(..);
+        out.extend(given.map(|(provider, at)| (GaugeId::KeySet(provider), GaugeChange::To(at.0 / 1_000_000_000))));
+    }
+
+    /// The name of a gauge.
+    pub fn gauge_name(&self, gauge: GaugeId) -> String {
+        gauge.name(|label| self.label(label))
+    }
+
+    fn label(&self, label: Label) -> Option<&str> {
         let policy = &self.policy;
-        counter.name(|label| match label {
+        match label {
             Label::Rule(rule) => policy.rule_label(rule),
             Label::Provider(index) => policy.provider_label(index),
             Label::Limit(index) => policy.limit_label(index),
@@ -575,18 +605,7 @@ impl Engine {
             Label::Ban(index) => policy.ban_label(index),
             Label::Surge(index) => policy.surge_label(index),
             Label::OwnRule(index) => policy.own_rules.names().nth(usize::from(index)),
-        })
-    }
-
-    /// Moves how the gauges have changed since the last call into `out`, replacing what is there.
-    pub fn take_gauges(&mut self, out: &mut Vec<(GaugeId, i64)>) {
-        out.clear();
-        self.surges.take_gauges(out);
-    }
-
-    /// The name of a gauge.
-    pub fn gauge_name(&self, gauge: GaugeId) -> String {
-        gauge.name(|index| self.policy.surge_label(index))
+        }
     }
 
     /// The last request of this configuration has ended: its gauges go back to nothing.
@@ -690,6 +709,11 @@ impl Engine {
             Ok((mut answer, event)) => {
                 self.decide(call.rule, Reason::Ok, Verdict::Allowed, call.caller());
                 self.log.extend(event);
+                let sample = self.policy.sample_of(call.rule);
+                if self.samples(sample, call.request_id.as_deref()) {
+                    let decided = audit::Decided::Allowed(sample);
+                    self.log.push(call.line(decided, self.policy.rule_label(call.rule), now));
+                }
                 if let Some(dress) = self.dress_of_call(call) {
                     dress.put_on(&mut answer.headers);
                 }
@@ -707,7 +731,8 @@ impl Engine {
 
     fn refuse_call(&mut self, call: &Call, denial: &Denial, now: UnixNanos) -> Answer {
         self.decide(call.rule, denial.reason, Verdict::Denied, call.caller());
-        self.log.push(call.refusal_line(denial, self.policy.rule_label(call.rule), now));
+        let decided = audit::Decided::Refused(denial, Verdict::Denied);
+        self.log.push(call.line(decided, self.policy.rule_label(call.rule), now));
         let mut answer = Answer::new(denial, &self.policy.realm, &self.policy.type_base, call.request_id.as_deref());
         if let Some(dress) = self.dress_of_call(call) {
             dress.put_on(&mut answer.headers);
@@ -819,8 +844,7 @@ impl Engine {
         self.decide(u16::MAX, denial.reason, Verdict::Denied, None);
         let event = audit::Event {
             now,
-            denial: &denial,
-            verdict: Verdict::Denied,
+            decided: audit::Decided::Refused(&denial, Verdict::Denied),
             rule: "none",
             method: None,
             path: None,
@@ -890,6 +914,12 @@ impl Engine {
             EventKind::Expired => self.tokens.retain(index, |_| false),
             _ => {}
         }
+        let given_at = match event.kind {
+            EventKind::Fetched { .. } => Some(now),
+            EventKind::Loaded { fetched_at, .. } => Some(fetched_at),
+            _ => None,
+        };
+        self.key_sets_given.extend(given_at.map(|at| (index, at)));
         self.counters.add(CounterId::Provider(index, event.kind.name()));
         if event.kind.is_trouble() {
             self.log.push(format!("portcullis: provider {}: {}", event.provider, event.kind));
