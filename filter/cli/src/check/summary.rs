@@ -21,7 +21,7 @@ pub fn of(policy: &Policy) -> String {
         .iter()
         .filter_map(|limit| {
             let capacity = u32::try_from(limit.capacity).ok().and_then(NonZeroU32::new)?;
-            Some(memory_bytes(&limit.name, capacity))
+            Some(memory_bytes(capacity))
         })
         .chain(policy.bans.iter().map(|ban| bans::memory_bytes(&ban.name, ban.capacity)))
         .fold(0, u64::saturating_add);
