@@ -291,12 +291,55 @@ impl Table {
             return Err(TableError::Name { longest: LONGEST_NAME });
         }
         Ok(Self {
-            prefix: prefix(&seed, name, capacity),
+            prefix: prefix(&seed, TABLE, name, capacity),
             buckets: buckets_for(capacity),
             longest_debt: nanos(longest_debt),
             overflow,
             seed,
         })
+    }
+
+    /// The table of the leases of the limit `name`, for [`Table::update`].
+    ///
+    /// # Errors
+    /// As [`Table::new`].
+    pub(crate) fn of_leases(
+        name: &str,
+        capacity: NonZeroU32,
+        longest_debt: Duration,
+        seed: Seed,
+    ) -> Result<Self, TableError> {
+        let table = Self::new(name, capacity, longest_debt, Overflow::Deny, seed)?;
+        Ok(Self { prefix: prefix(&seed, LEASES, name, capacity), ..table })
+    }
+
+    /// Changes the counter of `descriptor` by what `step` makes of it, and gives what `step` says besides; `None` where the table has no
+    /// place for it. `step` runs again where another worker was faster.
+    ///
+    /// # Errors
+    /// [`Reason`] where the shared data cannot be used, or other workers are faster too many times in a row: nothing is changed then.
+    pub(crate) fn update<S: SharedStore + ?Sized, T>(
+        &self,
+        store: &S,
+        descriptor: &[u8],
+        now: UnixNanos,
+        mut step: impl FnMut(Counter) -> (Counter, T),
+    ) -> Result<Option<T>, Reason> {
+        let id = Fingerprint::new(&self.seed, &[&[LEASES], descriptor]);
+        let key = self.key(Slot::Bucket(id.bucket(self.buckets)));
+        for _ in 0..TRIES {
+            let mut read = Read::from_store(store, &key)?;
+            let Some((index, before)) = read.bucket.place(id, now).or_new() else { return Ok(None) };
+            let (after, said) = step(before);
+            if before == after {
+                return Ok(Some(said));
+            }
+            read.bucket.put(index, id, after);
+            if read.write_back(store, &key)? == WriteOutcome::Written {
+                return Ok(Some(said));
+            }
+        }
+        Err(Reason::Contended)
     }
 
     /// Gives back what `charge` took from this table, as far as time has not forgiven it already; whether there was something
@@ -415,8 +458,8 @@ impl Table {
 }
 
 /// What the keys of a table begin with: the same for all workers, whatever bytes are in the limit's name.
-fn prefix(seed: &Seed, name: &str, capacity: NonZeroU32) -> [u8; PREFIX_BYTES] {
-    let id = Fingerprint::new(seed, &[&[TABLE, LAYOUT], &capacity.get().to_le_bytes(), name.as_bytes()]);
+fn prefix(seed: &Seed, kind: u8, name: &str, capacity: NonZeroU32) -> [u8; PREFIX_BYTES] {
+    let id = Fingerprint::new(seed, &[&[kind, LAYOUT], &capacity.get().to_le_bytes(), name.as_bytes()]);
     let mut prefix = [0; PREFIX_BYTES];
     let (namespace, rest) = prefix.split_at_mut(NAMESPACE.len());
     namespace.copy_from_slice(NAMESPACE);
@@ -571,10 +614,12 @@ const KEY_BYTES: usize = PREFIX_BYTES + 6;
 const SHARED_KEY: &[u8; 6] = b"shared";
 /// The host's hash node with the key, the value's header and allocator rounding; about 100 bytes measured, rounded up.
 const HOST_BYTES_PER_KEY: u64 = 160;
-/// What a fingerprint is of: a client's own descriptor, the counter that clients without a place share, or a table.
+/// What a fingerprint is of: a client's own descriptor, the counter that clients without a place share, or a table: of counters, or of
+/// leases, and a lease in it.
 const OWN: u8 = 0;
 const SHARED: u8 = 1;
 const TABLE: u8 = 2;
+const LEASES: u8 = 3;
 
 #[cfg(test)]
 #[path = "table_tests.rs"]
