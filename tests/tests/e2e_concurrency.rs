@@ -117,8 +117,19 @@ fn all_are_back(world: &World, client: &str) {
 }
 
 #[test]
-fn of_many_at_once_exactly_the_bound_is_admitted() {
-    let gateway = &WORLD.gateway;
+fn of_many_at_once_exactly_the_bound_is_admitted_on_four_workers() {
+    admits_exactly_the_bound(&WORLD);
+}
+
+#[test]
+fn of_many_at_once_exactly_the_bound_is_admitted_on_two_workers() {
+    let gate = Gate::start().unwrap();
+    let gateway = builder(&gate).workers(2).start().unwrap_or_else(|error| panic!("{error:#}"));
+    admits_exactly_the_bound(&World { gateway, gate });
+}
+
+fn admits_exactly_the_bound(world: &World) {
+    let gateway = &world.gateway;
     for round in ["crowd-1", "crowd-2", "crowd-3"] {
         let answers = Mutex::new(Vec::new());
         thread::scope(|scope| {
@@ -134,7 +145,7 @@ fn of_many_at_once_exactly_the_bound_is_admitted() {
             assert!(eventually(PATIENCE, || answers.lock().unwrap().len() == 40 - BOUND));
             assert_eq!(in_flight(gateway, round), BOUND as u64);
             assert!(answers.lock().unwrap().iter().all(|status| *status == 429));
-            WORLD.gate.let_go(round);
+            world.gate.let_go(round);
         });
         let answers = answers.into_inner().unwrap();
         assert_eq!(answers.iter().filter(|status| **status == 200).count(), BOUND, "{answers:?}");

@@ -19,7 +19,9 @@ struct World {
 }
 
 /// Each rule has limits of its own, so that the tests of this file do not spend each other's.
-static WORLD: LazyLock<World> = LazyLock::new(|| {
+static WORLD: LazyLock<World> = LazyLock::new(|| world(4));
+
+fn world(workers: u32) -> World {
     let key = SigningKey::generate(Algorithm::Es256, "k1");
     let public = |name: &str, more: Value| {
         let mut rule = json!({"name": name, "match": {"prefix": format!("/{name}")}, "allow": "public"});
@@ -58,13 +60,13 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     });
     let gateway = Gateway::builder()
         .filter(configuration)
-        .workers(4)
+        .workers(workers)
         .route(costs)
         .route(answers("fails", "/refunded/fails", 503))
         .route(answers("one", "/routed/one", 200))
         .route(answers("passed", "/", 200));
     World { gateway: gateway.start().unwrap(), key }
-});
+}
 
 fn from(address: u8) -> Client {
     Client::connect_from(Ipv4Addr::new(127, 0, 2, address), WORLD.gateway.port()).unwrap()
@@ -72,9 +74,14 @@ fn from(address: u8) -> Client {
 
 /// Sends `each` calls over each of sixteen connections of one address at the same time; how many were answered with `status`.
 fn storm(address: u8, path: &str, each: usize, status: u16) -> usize {
+    storm_at(&WORLD.gateway, address, path, each, status)
+}
+
+fn storm_at(gateway: &Gateway, address: u8, path: &str, each: usize, status: u16) -> usize {
     let threads: Vec<_> = (0..16)
         .map(|_| {
-            let (mut client, call) = (from(address), Call::get(path));
+            let client = Client::connect_from(Ipv4Addr::new(127, 0, 2, address), gateway.port());
+            let (mut client, call) = (client.unwrap(), Call::get(path));
             thread::spawn(move || (0..each).filter(|_| client.call(&call).unwrap().status == status).count())
         })
         .collect();
@@ -114,6 +121,15 @@ fn a_quota_is_exact_on_all_workers_warns_once_and_is_reported() {
 fn windows_are_exact_on_all_workers() {
     assert_eq!(storm(2, "/window", 30, 200), 150);
     assert_eq!(storm(3, "/sliding", 30, 200), 150);
+}
+
+#[test]
+fn quotas_and_windows_are_exact_on_two_workers() {
+    let world = world(2);
+    for (path, most) in [("/daily", 200), ("/window", 150), ("/sliding", 150)] {
+        assert_eq!(storm_at(&world.gateway, 1, path, 30, 200), most, "{path}");
+    }
+    world.gateway.check_unharmed().unwrap();
 }
 
 #[test]

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use portcullis_tests::client::{Call, Client, Response};
 use portcullis_tests::gate::Gate;
 use portcullis_tests::gateway::{Builder, Gateway, Reload};
-use portcullis_tests::{eventually, refusal};
+use portcullis_tests::keys::{Algorithm, SigningKey, jwks};
+use portcullis_tests::mint::Token;
+use portcullis_tests::{eventually, filter, refusal};
 use serde_json::{Value, json};
 
 /// Longer than anything takes that has to come.
@@ -138,6 +140,56 @@ fn the_less_important_are_shed_first_and_all_pass_once_the_service_answers() {
     for path in ["/gate/extra", "/gate/usual", "/gate/pay"] {
         assert_eq!(ask(&gateway, path, "anybody").status, 200, "{path}");
     }
+    gateway.check_unharmed().unwrap();
+}
+
+#[test]
+fn a_claim_of_the_token_says_who_is_shed() {
+    let key = SigningKey::generate(Algorithm::Es256, "k1");
+    let configuration = json!({
+        "version": 1,
+        "providers": {"corp": filter::provider(&["ES256"], json!({"inline": jwks([&key])}))},
+        "surge": {"fixed": {"target": "1m", "min": 10, "max": 10}},
+        "rules": [{"match": {"prefix": "/gate"}, "require": "corp", "surge": "fixed",
+            "priority_from": {"claim": "plan", "values": {"gold": "critical", "free": "sheddable"}}}],
+    });
+    let gate = Gate::start().unwrap();
+    let gateway = builder(&gate, 10).filter(configuration).start().unwrap_or_else(|error| panic!("{error:#}"));
+    gate.let_go("anybody");
+    let token = |plan: &str| Token::of("alice").claim("plan", json!(plan)).sign(&key);
+    let ask = |plan: &str| {
+        let call = call("/gate/usual", "anybody").bearer(&token(plan));
+        Client::connect(gateway.port()).unwrap().call(&call).unwrap()
+    };
+    let hold = |plan: &str, count: usize| -> Vec<Client> {
+        let connect = |_| {
+            let mut connection = Client::connect(gateway.port()).unwrap();
+            connection.send(&call("/gate/usual", "stalled").bearer(&token(plan)).to_bytes()).unwrap();
+            connection
+        };
+        (0..count).map(connect).collect()
+    };
+    let is_shed = |plan: &str| refusal::check(&ask(plan), 503, "overloaded").unwrap();
+    let mut held = hold("free", 7);
+    assert!(comes_to(&gateway, "fixed", 7));
+    is_shed("free");
+    // The claim's other texts leave the rule's own priority.
+    assert_eq!([ask("silver").status, ask("gold").status], [200, 200]);
+    held.extend(hold("silver", 2));
+    assert!(comes_to(&gateway, "fixed", 9));
+    is_shed("free");
+    is_shed("silver");
+    assert_eq!(ask("gold").status, 200);
+    // Nobody gives oneself a priority.
+    let other = SigningKey::generate(Algorithm::Es256, "k1");
+    let forged = Token::of("alice").claim("plan", json!("gold")).sign(&other);
+    let forged =
+        Client::connect(gateway.port()).unwrap().call(&call("/gate/usual", "anybody").bearer(&forged)).unwrap();
+    refusal::check(&forged, 401, "token_signature_invalid").unwrap();
+    gate.let_go("stalled");
+    all_answered(held);
+    assert!(comes_to(&gateway, "fixed", 0));
+    assert_eq!(ask("free").status, 200);
     gateway.check_unharmed().unwrap();
 }
 

@@ -41,6 +41,20 @@ const PLANTED: &[Planted] = &[
     // --- What the engine refuses
     error("an unknown bound", "surge: ledger,", "surge: legder,", "surge: legder", "did you mean \"ledger\"?"),
     error("an unknown priority", "priority: critical", "priority: vital", "priority: vital", "\"critical\""),
+    error(
+        "a lease that is more than the limit",
+        "rate: 600/min, scope: global}",
+        "rate: 600/min, scope: global, lease: {size: 601}}",
+        "everywhere:",
+        "601 is not between 2 and 600",
+    ),
+    error(
+        "a lease of a limit that is counted here alone",
+        "tries: {key: ip, rate: 5/min}",
+        "tries: {key: ip, rate: 5/min, lease: {size: 2}}",
+        "tries:",
+        "means nothing to a limit that is counted here alone",
+    ),
     error("a bound of one", "max: 200}", "min: 1, max: 1}", "surge: {ledger", "there must be two"),
     error("a bound without a target", "target: 300ms, max: 200", "max: 200", "surge: {ledger", "is required"),
     error(
@@ -223,6 +237,49 @@ const PLANTED: &[Planted] = &[
     ),
     error("revocations to serve, and none to push", "push: {}", "every: 10s", "serve: revocations", ""),
     // --- Rules that do not do what they look like
+    warning(
+        "a limit that no rule uses",
+        "tries: {key: ip, rate: 5/min}",
+        "tries: {key: ip, rate: 5/min}\n                      spare: {key: ip, rate: 7/min}",
+        "spare:",
+        "no rule and no policy names this limit",
+    ),
+    warning("a ban that no rule uses", ", bans: [probing]", "", "probing:", "no rule and no policy names this ban"),
+    warning(
+        "a bound that no rule uses",
+        "max: 200}}",
+        "max: 200}, spare: {target: 1s, max: 9}}",
+        "spare:",
+        "no rule and no policy names this bound",
+    ),
+    warning(
+        "a ban for probing where no rule is without match",
+        "[auth_failure, forbidden, payload]",
+        "[auth_failure, unmatched]",
+        "probing:",
+        "\"unmatched\" never comes",
+    ),
+    warning(
+        "a ban for limits on rules without one",
+        "[auth_failure, forbidden, payload]",
+        "[auth_failure, limit]",
+        "probing:",
+        "no rule with this ban has a limit",
+    ),
+    warning(
+        "a ban for attacks that are only watched",
+        "payload: {max_body: 1MiB",
+        "payload: {mode: monitor, max_body: 1MiB",
+        "probing:",
+        "no rule with this ban refuses attacks",
+    ),
+    warning(
+        "a ban for calls that nothing forbids",
+        "{require: mesh, scopes: {any: [settle]}, ",
+        "{require: mesh, ",
+        "probing:",
+        "no rule with this ban forbids anything",
+    ),
     warning("a rule behind a wider one", ", methods: [GET, HEAD]}", "}", "use: payer", "can never match: rules[2]"),
     warning(
         "a rule behind two that cover it together",

@@ -108,6 +108,7 @@ pub const COUNTERS: &[CounterFamily] = &[
             ("error", "the limit could not be counted (`on_error`)"),
             ("lease_lost", "a worker stood still until slots of its requests in flight had ended; they count again"),
             ("asked", "the limit service was asked about it (`scope: global`)"),
+            ("leased", "no question of its own was needed: the service had granted as much ahead (`lease`)"),
             ("service_refused", "the limit service said that it is used up; not only in enforce mode"),
             ("service_failed", "the limit service said nothing about it (`limit_service.on_error`)"),
             ("warned", "a client has used the share of its quota that `warn_at` names"),

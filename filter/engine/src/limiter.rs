@@ -1,5 +1,6 @@
 //! The limits of a policy on the shared table: descriptors out of requests, verdicts and headers out of standings.
 
+mod global;
 mod key;
 mod legacy;
 mod report;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use crate::answer::{Denial, Reason};
 use crate::config::schema::{LimitHeaders, Mode, OnError};
 use crate::engine::HeaderChange;
-use crate::global_limits::{Asked, Group};
+use crate::global_limits::{Group, Lease};
 use crate::limits::{
     Admitted, Algorithm, Charge, Demand, Denied, Descriptor, Reason as LimitReason, Seed, Table, headers, take_all,
 };
@@ -71,6 +72,8 @@ struct Opened {
     own: Rated,
     /// In the order of the limit's tiers.
     tiers: Vec<Rated>,
+    /// What the limit service is asked for ahead, and where that stands.
+    lease: Option<(Lease, Table)>,
 }
 
 /// What some of a limit's clients may.
@@ -92,7 +95,11 @@ impl Limiter {
             let table = Table::new(&limit.name, capacity, debt, limit.overflow, seed?).ok()?;
             let mut rated = limit.algorithms().map(|(_, algorithm)| Rated::new(&limit.name, *algorithm));
             let own = rated.next()??;
-            Some(Opened { table, own, tiers: rated.collect::<Option<_>>()? })
+            let lease = match limit.lease {
+                None => None,
+                Some(lease) => Some((lease, global::table_of(limit, capacity, seed?)?)),
+            };
+            Some(Opened { table, own, tiers: rated.collect::<Option<_>>()?, lease })
         };
         Self { tables: limits.iter().map(open).collect(), headers: Some(headers), slots: Slots::default() }
     }
@@ -213,7 +220,7 @@ impl Outcome {
             .collect();
         let mut admitted = Vec::with_capacity(demands.len());
         match take_all(store, &demands, now, &mut admitted) {
-            Ok(()) => self.admit(charging, cost, told, &admitted),
+            Ok(()) => self.admit(charging, cost, told, &admitted, store, now),
             Err(denied) => {
                 if let Some(one) = charging.get(denied.index) {
                     self.deny(one, told, &denied.denied);
@@ -222,8 +229,15 @@ impl Outcome {
         }
     }
 
-    fn admit(&mut self, charging: &[Charging<'_>], cost: Cost, told: LimitHeaders, admitted: &[Admitted]) {
-        self.ask_about(charging, cost, admitted);
+    fn admit(
+        &mut self,
+        charging: &[Charging<'_>],
+        cost: Cost,
+        told: LimitHeaders,
+        admitted: &[Admitted],
+        store: &dyn SharedStore,
+        now: UnixNanos,
+    ) {
         let mut policies = String::new();
         let mut standings = String::new();
         for (one, admitted) in charging.iter().zip(admitted) {
@@ -246,8 +260,8 @@ impl Outcome {
                     self.warnings.push(Warning { limit: number(one.index), share });
                 }
             }
-            // How a global limit stands, its service says.
-            if one.limit.mode == Mode::Monitor || one.limit.is_global {
+            // How a global limit stands, its service says, unless it is not asked each time.
+            if one.limit.mode == Mode::Monitor || (one.limit.is_global && one.opened.lease.is_none()) {
                 continue;
             }
             if told.are_legacy() {
@@ -268,27 +282,9 @@ impl Outcome {
             self.response.push(HeaderChange::Set("ratelimit-policy".to_owned(), policies.into_bytes()));
             self.response.push(HeaderChange::Set("ratelimit".to_owned(), standings.into_bytes()));
         }
-    }
-
-    fn ask_about(&mut self, charging: &[Charging<'_>], cost: Cost, admitted: &[Admitted]) {
-        if !charging.iter().any(|one| one.limit.is_global) {
-            return;
+        if charging.iter().any(|one| one.limit.is_global) {
+            self.ask_about(charging, cost.amount, told, admitted, store, now);
         }
-        let mut group = Group { cost: cost.amount, ..Group::default() };
-        for (one, admitted) in charging.iter().zip(admitted) {
-            if one.limit.is_global {
-                group.limits.push(Asked {
-                    limit: number(one.index),
-                    descriptor: one.descriptor.clone(),
-                    algorithm: one.rated.algorithm,
-                    standing: admitted.standing,
-                });
-            } else if !one.algorithm.is_in_flight() {
-                // Slots of requests in flight are given back when the stream ends, as always.
-                group.others.extend(admitted.charge.map(|charge| (number(one.index), charge)));
-            }
-        }
-        self.to_ask.push(group);
     }
 
     fn deny(&mut self, one: &Charging<'_>, told: LimitHeaders, denied: &Denied) {

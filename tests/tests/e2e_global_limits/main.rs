@@ -9,6 +9,7 @@
 )]
 
 mod held;
+mod leases;
 mod redis;
 
 use std::collections::HashMap;
@@ -129,8 +130,12 @@ impl World {
     }
 
     fn gateway(&self, port: u16) -> Gateway {
+        self.gateway_of(2, port)
+    }
+
+    fn gateway_of(&self, workers: u32, port: u16) -> Gateway {
         let passed = json!({"name": "passed", "match": {"prefix": "/"}, "direct_response": {"status": 200}});
-        let builder = Gateway::builder().filter(self.configuration.clone()).workers(2).route(passed);
+        let builder = Gateway::builder().filter(self.configuration.clone()).workers(workers).route(passed);
         builder.http2_cluster("limits", port).start().unwrap()
     }
 

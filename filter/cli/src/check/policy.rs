@@ -1,7 +1,8 @@
 //! What a policy that is valid may still not be meant to say.
 
+use portcullis_engine::bans::Ban;
 use portcullis_engine::config::document::member_path;
-use portcullis_engine::config::schema::Mode;
+use portcullis_engine::config::schema::{Check, Mode, Offence};
 use portcullis_engine::http::Method;
 use portcullis_engine::jwt::{Algorithm, AlgorithmSet};
 use portcullis_engine::matching::{Match, PathCondition, PathPattern, lint};
@@ -170,6 +171,54 @@ fn bans(policy: &Policy, notes: &mut Notes<'_>) {
         let path = member_path("bans", &ban.name);
         if !policy.default_bans.contains(&index) && !policy.rules.iter().any(|rule| rule.bans.contains(&index)) {
             notes.warn(&path, "no rule and no policy names this ban", "name it in a `bans`, or remove it");
+        } else {
+            offences_that_never_come(index, ban, policy, notes);
+        }
+    }
+}
+
+/// What a ban counts, and what nothing that it covers refuses.
+fn offences_that_never_come(index: usize, ban: &Ban, policy: &Policy, notes: &mut Notes<'_>) {
+    let covered = || policy.rules.iter().filter(|rule| rule.bans.contains(&index));
+    let watches = ban.is_monitored() || policy.mode == Mode::Monitor;
+    let is_enforced = |rule: &Rule| rule.mode == Mode::Enforce && !rule.monitored.contains(&Check::Payload);
+    let refuses_attacks = |rule: &Rule| {
+        let payload = rule.payload.as_ref();
+        payload.is_some_and(|payload| watches || (payload.mode == Mode::Enforce && is_enforced(rule)))
+    };
+    let forbids = |rule: &Rule| rule.who == Who::Nobody || !rule.scopes.is_empty() || !rule.authorisation.is_empty();
+    for offence in &ban.offences {
+        let (comes, never, hint) = match offence {
+            Offence::AuthFailure => (
+                covered().any(|rule| matches!(rule.who, Who::VouchedFor(_))),
+                "no rule with this ban asks for a credential",
+                "name the ban on rules with `require`, or leave the word out",
+            ),
+            Offence::Unmatched => (
+                policy.default_bans.contains(&index) && (policy.unmatched.is_none() || policy.names_methods),
+                "what no rule takes meets the bans of `defaults.bans` alone",
+                "name the ban in `defaults.bans`, with `unmatched: deny`, or leave the word out",
+            ),
+            Offence::Forbidden => (
+                covered().any(forbids),
+                "no rule with this ban forbids anything",
+                "name the ban on rules with scopes, roles, `bind`, `when` or `allow: nobody`, or leave the word out",
+            ),
+            Offence::PayloadRule => (
+                covered().any(refuses_attacks),
+                "no rule with this ban refuses attacks",
+                "set `payload` to `enforce` on a rule with the ban, or leave the word out",
+            ),
+            Offence::Limit => (
+                covered().any(|rule| !rule.limits_by_address.is_empty() || !rule.limits_by_principal.is_empty()),
+                "no rule with this ban has a limit",
+                "name the ban on rules with `limits`, or leave the word out",
+            ),
+            Offence::Malformed => continue,
+        };
+        if !comes {
+            let path = format!("{}.count", member_path("bans", &ban.name));
+            notes.warn(&path, format!("{:?} never comes: {never}", offence.as_str()), hint);
         }
     }
 }

@@ -21,7 +21,8 @@ pub fn of(policy: &Policy) -> String {
         .iter()
         .filter_map(|limit| {
             let capacity = u32::try_from(limit.capacity).ok().and_then(NonZeroU32::new)?;
-            Some(memory_bytes(&limit.name, capacity))
+            let tables = if limit.lease.is_some() { 2 } else { 1 };
+            Some(memory_bytes(capacity).saturating_mul(tables))
         })
         .chain(policy.bans.iter().map(|ban| bans::memory_bytes(&ban.name, ban.capacity)))
         .fold(0, u64::saturating_add);

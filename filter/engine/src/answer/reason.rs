@@ -322,7 +322,7 @@ reasons! {
     /// The limit service says nothing about a global limit (`limit_service.on_error: deny`).
     LimitServiceUnavailable = "limit_service_unavailable", 503, None, "the gateway is overloaded";
     /// The service is slower than `surge` wants, and as many requests of this priority are in flight as it bears.
-    Overloaded = "overloaded", 503, None, "the service is overloaded";
+    Overloaded = "overloaded", 503, None, "the service is overloaded", Surge;
     /// The client is banned for a while, for what it did before (`bans`).
     Banned = "banned", 429, None, "too many requests were refused; try again later";
     /// Nobody can tell whether the client is banned: shared data cannot be used (`on_error`).

@@ -11,10 +11,13 @@
 //!   or says nothing, counts for neither side: then the local counter alone decides, or the request is refused, as configured.
 //! - **A service that fails is left alone**: after three failures in a row, for 1 to 10 seconds; then a single question
 //!   finds out.
+//! - **A limit with a lease is asked about ahead** ([`lease`]): all workers spend what was granted, and only one that finds nothing left
+//!   asks. Requests of its client that come meanwhile wait for the same answer, as many as it can admit.
 //! - **No secret leaves**: a value that could be a credential goes out as a hash.
 
 mod answer;
 mod entries;
+pub(crate) mod lease;
 mod question;
 mod worker;
 
@@ -25,6 +28,7 @@ use crate::limits::{Algorithm, Charge, Descriptor, Standing};
 
 pub use answer::{Answer, Failure, MAX_RESPONSE_BYTES, Status, Window};
 pub use entries::{Values, entries};
+pub use lease::{Lease, News, Spend};
 pub use worker::{Actions, Event, Questions};
 
 /// The service, and how it is asked.
@@ -67,6 +71,14 @@ pub struct Group {
     pub limits: Vec<Asked>,
     /// What the request costs each of them.
     pub cost: u64,
+    /// What the service is asked for: more than the cost where a lease is.
+    pub asks: u64,
+    /// Its one limit has a lease.
+    pub is_leased: bool,
+    /// Groups of the same number stand or fall together.
+    pub set: usize,
+    /// Leases out of which the cost was taken already: it is put back if the service refuses.
+    pub spent: Vec<(u16, Descriptor)>,
     /// What was charged to limits beside them that no service counts: given back if the service refuses.
     pub others: Vec<(u16, Charge)>,
 }

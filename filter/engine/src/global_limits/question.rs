@@ -60,7 +60,7 @@ fn message(service: &LimitService, group: &Group) -> Vec<u8> {
             }
         }
     }
-    push_varint(&mut out, 3, group.cost.min(u64::from(u32::MAX)));
+    push_varint(&mut out, 3, group.asks.min(u64::from(u32::MAX)));
     out
 }
 
@@ -144,7 +144,7 @@ mod tests {
         let mut descriptor = Descriptor::new();
         descriptor.start("a").part(PartKind::Principal, "corp", b"bo");
         let asked = Asked { limit: 0, descriptor, algorithm, standing: None };
-        Group { limits: vec![asked], cost: 2, others: Vec::new() }
+        Group { limits: vec![asked], cost: 2, asks: 2, ..Group::default() }
     }
 
     #[test]

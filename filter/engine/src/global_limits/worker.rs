@@ -5,15 +5,18 @@ use std::fmt;
 use std::time::Duration;
 
 use super::answer::{self, Answer, Failure};
-use super::{Group, LimitService, question};
+use super::{Group, LimitService, News, question};
 use crate::callout::{Callout, CalloutIds};
 use crate::http::Headers;
 use crate::introspection::Circuit;
 use crate::key_sets::{FetchId, RequestId};
+use crate::limits::Descriptor;
 use crate::time::UnixNanos;
 
 /// Added to the time limit of a question: by then the proxy has said how it ended, or never will.
 const LOST_SLACK: Duration = Duration::from_secs(1);
+/// More requests do not wait at a time: beyond `max_in_flight` they can where they wait for leases together.
+const MAX_WAITING: usize = 65_536;
 /// The tick while questions are under way.
 const BUSY_TICK: Duration = Duration::from_millis(100);
 
@@ -24,6 +27,8 @@ pub struct Actions {
     pub resume: Vec<RequestId>,
     /// What happened, for the log.
     pub events: Vec<Event>,
+    /// What leases are to learn, by limit and client.
+    pub leases: Vec<(u16, Descriptor, News)>,
 }
 
 /// Something that an operator may want to know about the service.
@@ -64,12 +69,52 @@ pub struct Questions {
 
 #[derive(Debug)]
 struct Flight {
-    request: RequestId,
-    /// Which of the request's questions it is.
-    place: usize,
+    /// The requests that wait for it, and which of their questions it is.
+    waiters: Vec<(RequestId, usize)>,
+    /// Where its one limit has a lease.
+    lease: Option<Asked>,
     /// How many descriptors it has.
     descriptors: usize,
     since: UnixNanos,
+}
+
+/// A question about a limit with a lease.
+#[derive(Debug)]
+struct Asked {
+    limit: u16,
+    descriptor: Descriptor,
+    /// The units.
+    asks: u64,
+    /// How many of them those who wait for it cost.
+    owed: u64,
+}
+
+impl Asked {
+    fn of(group: &Group) -> Option<Self> {
+        let about = group.limits.first().filter(|_| group.is_leased)?;
+        let descriptor = about.descriptor.clone();
+        Some(Self { limit: about.limit, descriptor, asks: group.asks, owed: group.cost })
+    }
+
+    /// Whether the same units admit the request of `group` too.
+    fn holds(&self, group: &Group) -> bool {
+        let is_same = |about: &super::Asked| about.limit == self.limit && about.descriptor == self.descriptor;
+        group.is_leased
+            && group.asks > group.cost
+            && group.limits.first().is_some_and(is_same)
+            && self.owed.saturating_add(group.cost) <= self.asks
+    }
+
+    fn news(self, answer: &Answer) -> (u16, Descriptor, News) {
+        let said = answer.statuses.first().filter(|status| status.is_over).and_then(|status| status.reset_after);
+        let wait = said.or(answer.headers.reset_after);
+        let news = match answer.is_over {
+            false => News::Granted(self.asks.saturating_sub(self.owed)),
+            true if self.asks > self.owed => News::TooMuch(wait),
+            true => News::Refused { cost: self.owed, wait },
+        };
+        (self.limit, self.descriptor, news)
+    }
 }
 
 impl Questions {
@@ -83,8 +128,19 @@ impl Questions {
         self.service.deny_on_error
     }
 
+    /// Whether the answer to a question that is under way will do for `group` too.
+    pub fn is_under_way(&self, group: &Group) -> bool {
+        self.flights.values().any(|flight| flight.lease.as_ref().is_some_and(|lease| lease.holds(group)))
+    }
+
     /// Whether so many more questions may be asked now.
     pub fn may_ask(&self, questions: usize, now: UnixNanos) -> bool {
+        if self.waiting.len() >= MAX_WAITING {
+            return false;
+        }
+        if questions == 0 {
+            return true;
+        }
         let under_way = self.flights.len().saturating_add(questions);
         under_way <= self.service.max_in_flight && self.circuit.admit(now).is_ok()
     }
@@ -94,9 +150,17 @@ impl Questions {
         self.waiting.insert(request, groups.iter().map(|_| None).collect());
         let mut callouts = Vec::with_capacity(groups.len());
         for (place, group) in groups.iter().enumerate() {
+            let mut leases =
+                self.flights.values_mut().filter_map(|flight| Some((flight.lease.as_mut()?, &mut flight.waiters)));
+            if let Some((lease, waiters)) = leases.find(|(lease, _)| lease.holds(group)) {
+                lease.owed = lease.owed.saturating_add(group.cost);
+                waiters.push((request, place));
+                continue;
+            }
             let id = self.ids.fresh();
             let descriptors = self.service.descriptors(group.limits.len());
-            self.flights.insert(id, Flight { request, place, descriptors, since: now });
+            let flight = Flight { waiters: vec![(request, place)], lease: Asked::of(group), descriptors, since: now };
+            self.flights.insert(id, flight);
             self.circuit.sent(id);
             callouts.push(question::callout(&self.service, group, id));
         }
@@ -121,7 +185,7 @@ impl Questions {
             Some((headers, trailers, body)) => answer::read(headers, trailers, body, flight.descriptors),
             None => Err(Failure::NoAnswer),
         };
-        self.finish(id, &flight, read, now, &mut actions);
+        self.finish(id, flight, read, now, &mut actions);
         actions
     }
 
@@ -140,7 +204,7 @@ impl Questions {
         let mut actions = Actions::default();
         for id in lost {
             if let Some(flight) = self.flights.remove(&id) {
-                self.finish(id, &flight, Err(Failure::NoAnswer), now, &mut actions);
+                self.finish(id, flight, Err(Failure::NoAnswer), now, &mut actions);
             }
         }
         actions
@@ -169,7 +233,7 @@ impl Questions {
     fn finish(
         &mut self,
         id: FetchId,
-        flight: &Flight,
+        flight: Flight,
         read: Result<Answer, Failure>,
         now: UnixNanos,
         actions: &mut Actions,
@@ -186,10 +250,16 @@ impl Questions {
                 actions.events.extend(pause.map(Event::Paused));
             }
         }
-        if let Some(place) = self.waiting.get_mut(&flight.request).and_then(|answers| answers.get_mut(flight.place)) {
-            *place = Some(read);
-            if self.is_answered(flight.request) {
-                actions.resume.push(flight.request);
+        if let (Ok(answer), Some(lease)) = (&read, flight.lease) {
+            actions.leases.push(lease.news(answer));
+        }
+        for (request, place) in flight.waiters {
+            let Some(place) = self.waiting.get_mut(&request).and_then(|answers| answers.get_mut(place)) else {
+                continue;
+            };
+            *place = Some(read.clone());
+            if self.is_answered(request) {
+                actions.resume.push(request);
             }
         }
     }
@@ -232,6 +302,58 @@ mod tests {
         assert_eq!(questions.on_response(asked[0].id, None, at(2)).resume, [RequestId(1)]);
         assert_eq!(questions.take(RequestId(1)), [Err(Failure::NoAnswer), Err(Failure::NoAnswer)]);
         assert_eq!(questions.take(RequestId(1)), []);
+    }
+
+    /// A request of `cost` that asks for ten units of the lease of client `name`.
+    fn leased(name: &str, cost: u64) -> [Group; 1] {
+        let mut descriptor = Descriptor::new();
+        descriptor.start(name);
+        let ten = std::num::NonZeroU64::new(10).unwrap();
+        let quota = crate::limits::fixed_window::Quota::new(ten, Duration::from_secs(60)).unwrap();
+        let algorithm = crate::limits::Algorithm::FixedWindow(quota);
+        let limits = vec![super::super::Asked { limit: 3, descriptor, algorithm, standing: None }];
+        [Group { limits, cost, asks: 10, is_leased: true, ..Group::default() }]
+    }
+
+    fn answer(code: u8) -> Vec<u8> {
+        vec![0, 0, 0, 0, 2, 8, code]
+    }
+
+    fn headers() -> Headers {
+        let pairs: [(&str, &[u8]); 3] =
+            [(":status", b"200"), ("content-type", b"application/grpc"), ("grpc-status", b"0")];
+        Headers::from_pairs(&pairs).unwrap()
+    }
+
+    #[test]
+    fn requests_wait_for_a_lease_together_as_many_as_it_holds() {
+        let mut questions = questions();
+        let asked = questions.ask(RequestId(1), &leased("alice", 4), at(0));
+        assert!(questions.is_under_way(&leased("alice", 6)[0]));
+        assert_eq!(questions.ask(RequestId(2), &leased("alice", 5), at(0)).len(), 0);
+        assert!(!questions.is_under_way(&leased("alice", 2)[0]), "one is left");
+        assert!(!questions.is_under_way(&leased("bob", 1)[0]));
+        assert_eq!(questions.ask(RequestId(3), &leased("alice", 2), at(0)).len(), 1);
+        let ended = questions.on_response(asked[0].id, Some((&headers(), None, &answer(1))), at(1));
+        assert_eq!(ended.resume, [RequestId(1), RequestId(2)]);
+        let news: Vec<News> = ended.leases.into_iter().map(|(_, _, news)| news).collect();
+        assert_eq!(news, [News::Granted(1)], "what those who waited do not cost");
+        assert_eq!(questions.take(RequestId(2)), [Ok(Answer::default())]);
+    }
+
+    #[test]
+    fn a_lease_that_is_refused_says_nothing_about_less() {
+        let mut questions = questions();
+        let news_of = |questions: &mut Questions, groups: &[Group]| {
+            let asked = questions.ask(RequestId(1), groups, at(0));
+            let ended = questions.on_response(asked[0].id, Some((&headers(), None, &answer(2))), at(1));
+            ended.leases.into_iter().map(|(_, _, news)| news).collect::<Vec<_>>()
+        };
+        assert_eq!(news_of(&mut questions, &leased("alice", 1)), [News::TooMuch(None)]);
+        let [group] = leased("alice", 1);
+        let alone = Group { asks: 1, ..group };
+        assert!(!questions.is_under_way(&alone));
+        assert_eq!(news_of(&mut questions, &[alone]), [News::Refused { cost: 1, wait: None }]);
     }
 
     #[test]

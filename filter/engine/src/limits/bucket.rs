@@ -58,17 +58,17 @@ impl Bucket {
 
     /// Finds the entry of `id`, or a place for it.
     pub(super) fn place(&self, id: Fingerprint, now: UnixNanos) -> Place {
-        let wanted = id.bits().to_le_bytes();
+        // Most have an entry: nothing else is looked at until that is known.
+        if let Some((index, entry)) = self.entries().enumerate().find(|(_, entry)| entry.id == id.bits()) {
+            return Place::Held(index, entry.counter());
+        }
         let mut reusable = None;
         let mut until = UnixNanos(u64::MAX);
         for (index, entry) in self.entries().enumerate() {
-            let counter = entry.counter();
-            if entry.id == wanted {
-                return Place::Held(index, counter);
-            }
-            let free_at = UnixNanos(counter.busy_until).plus(GRACE);
+            let free_at = UnixNanos(entry.busy_until).plus(GRACE);
             if free_at <= now {
-                reusable = reusable.or(Some(index));
+                reusable = Some(index);
+                break;
             }
             until = until.min(free_at);
         }
@@ -82,8 +82,7 @@ impl Bucket {
     pub(super) fn put(&mut self, index: usize, id: Fingerprint, counter: Counter) {
         let (chunks, _) = self.0.get_mut(1..).unwrap_or_default().as_chunks_mut::<ENTRY_BYTES>();
         if let Some(chunk) = chunks.get_mut(index) {
-            *chunk =
-                Entry { id: id.bits().to_le_bytes(), busy_until: counter.busy_until, memo: counter.memo }.to_bytes();
+            *chunk = Entry { id: id.bits(), busy_until: counter.busy_until, memo: counter.memo }.to_bytes();
         }
     }
 
@@ -109,27 +108,25 @@ impl Bucket {
 
 #[derive(Clone, Copy)]
 struct Entry {
-    id: [u8; 16],
+    id: u128,
     busy_until: u64,
     memo: u64,
 }
 
 impl Entry {
     fn from_bytes(bytes: &[u8; ENTRY_BYTES]) -> Self {
-        let [id @ .., a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *bytes;
-        Self {
-            id,
-            busy_until: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-            memo: u64::from_le_bytes([i, j, k, l, m, n, o, p]),
-        }
+        let (words, _) = bytes.as_chunks::<8>();
+        let word = |index: usize| words.get(index).map_or(0, |word| u64::from_le_bytes(*word));
+        Self { id: u128::from(word(0)) | (u128::from(word(1)) << 64), busy_until: word(2), memo: word(3) }
     }
 
     fn to_bytes(self) -> [u8; ENTRY_BYTES] {
         let mut bytes = [0; ENTRY_BYTES];
-        let words = self.busy_until.to_le_bytes().into_iter().chain(self.memo.to_le_bytes());
-        for (to, from) in bytes.iter_mut().zip(self.id.into_iter().chain(words)) {
-            *to = from;
-        }
+        let (id, words) = bytes.split_at_mut(16);
+        id.copy_from_slice(&self.id.to_le_bytes());
+        let (busy_until, memo) = words.split_at_mut(8);
+        busy_until.copy_from_slice(&self.busy_until.to_le_bytes());
+        memo.copy_from_slice(&self.memo.to_le_bytes());
         bytes
     }
 
@@ -148,6 +145,7 @@ pub(super) const BUCKET_BYTES: usize = 1 + ENTRIES as usize * ENTRY_BYTES;
 /// The layout's version: in the value and in the key.
 pub(super) const LAYOUT: u8 = 2;
 const ENTRY_BYTES: usize = 32;
+
 #[cfg(test)]
 mod tests {
     use super::*;

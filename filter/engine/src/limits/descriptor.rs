@@ -82,6 +82,7 @@ impl Descriptor {
     /// Forgets what was there and starts a descriptor of the limit `limit`.
     pub fn start(&mut self, limit: &str) -> &mut Self {
         self.0.clear();
+        self.0.reserve(USUAL_BYTES);
         self.push_with_length(limit.as_bytes());
         self
     }
@@ -183,6 +184,8 @@ fn take_with_length<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(taken)
 }
 
+/// Room for most descriptors at once.
+const USUAL_BYTES: usize = 128;
 const PRESENT: u8 = 1;
 const ABSENT: u8 = 0;
 

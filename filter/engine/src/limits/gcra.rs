@@ -36,7 +36,7 @@ pub fn take(counter: Counter, quota: &Quota, cost: u64, now: UnixNanos) -> Resul
     let start = counter.busy_until.max(now.0);
     let span = cost.checked_mul(quota.interval);
     let end = span.and_then(|span| start.checked_add(span));
-    let refused = Refused {
+    let refused = || Refused {
         // Only a cost above the burst cannot be had by waiting: everything else fits an idle counter.
         retry_after: end
             .filter(|_| cost <= quota.burst.get())
@@ -44,9 +44,9 @@ pub fn take(counter: Counter, quota: &Quota, cost: u64, now: UnixNanos) -> Resul
         reset_after: Duration::from_nanos(start.saturating_sub(now.0)),
         repaired: repaired.then_some(counter),
     };
-    let (Some(span), Some(end)) = (span, end) else { return Err(refused) };
+    let (Some(span), Some(end)) = (span, end) else { return Err(refused()) };
     let debt = end.saturating_sub(now.0);
-    let Some(room) = quota.tolerance.checked_sub(debt) else { return Err(refused) };
+    let Some(room) = quota.tolerance.checked_sub(debt) else { return Err(refused()) };
     let remaining = room / quota.interval;
     let next = remaining.saturating_add(1).saturating_mul(quota.interval).saturating_sub(room);
     Ok(Taken {

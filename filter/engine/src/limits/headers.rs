@@ -3,7 +3,6 @@
 //! The first two are lists of structured fields (RFC 9651) as in draft-ietf-httpapi-ratelimit-headers-10:
 //! `RateLimit-Policy: "per_client";q=100;w=60` states the quota, `RateLimit: "per_client";r=50;t=30` what is left of it.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use super::algorithm::{Algorithm, Standing, whole_seconds};
@@ -89,11 +88,10 @@ fn push_name(value: &mut String, name: &str) -> Result<(), NameError> {
         value.push_str(", ");
     }
     value.push('"');
-    for character in name.chars() {
-        if matches!(character, '"' | '\\') {
-            value.push('\\');
-        }
-        value.push(character);
+    if name.bytes().any(|byte| matches!(byte, b'"' | b'\\')) {
+        value.push_str(&name.replace('\\', r"\\").replace('"', "\\\""));
+    } else {
+        value.push_str(name);
     }
     value.push('"');
     Ok(())
@@ -101,8 +99,18 @@ fn push_name(value: &mut String, name: &str) -> Result<(), NameError> {
 
 /// Appends an integer parameter; structured fields end at fifteen digits (RFC 9651, section 3.3.1).
 fn push_parameter(value: &mut String, key: &str, number: u64) {
-    // Writing to a string does not fail.
-    let _infallible = write!(value, ";{key}={}", number.min(GREATEST_INTEGER));
+    value.push(';');
+    value.push_str(key);
+    value.push('=');
+    push_number(value, number.min(GREATEST_INTEGER));
+}
+
+/// Without the machinery of `write!`: it is done for every response.
+fn push_number(value: &mut String, number: u64) {
+    if let Some(rest) = number.checked_div(10).filter(|rest| *rest > 0) {
+        push_number(value, rest);
+    }
+    value.extend(u32::try_from(number % 10).ok().and_then(|digit| char::from_digit(digit, 10)));
 }
 
 const GREATEST_INTEGER: u64 = 999_999_999_999_999;

@@ -24,8 +24,10 @@
 //!
 //! **Overflow** is the caller's choice ([`Overflow`]) and marked in the answer, so that it can be counted.
 //!
-//! **Changes of configuration.** The key is `portcullis/limit/<name>/<layout>/<capacity>/<bucket>`. A new capacity (or layout)
-//! is a new, empty table: each client starts with a full quota once, and the old table's memory stays until the proxy restarts,
+//! **Keys.** A bucket's key is a hash of the table's name, layout and capacity, and the bucket's number: twenty bytes. Strings of up to 22
+//! lie within the host's map (libc++); a longer key would cost it an allocation and one more line of memory at every access.
+//!
+//! **Changes of configuration.** A new capacity (or layout) is a new, empty table: each client starts with a full quota once, and the old table's memory stays until the proxy restarts,
 //! since the host cannot delete. A new rate, burst or window keeps the counters; a new algorithm starts new ones.
 //!
 //! **Clock.** If the clock has stepped back far, busy entries of clients who do not come back could fill a bucket for long:
@@ -44,8 +46,8 @@ use crate::time::{UnixNanos, nanos};
 /// The counters of one limit.
 #[derive(Debug, Clone)]
 pub struct Table {
-    /// `portcullis/limit/<name>/<layout>/<capacity>/`
-    prefix: String,
+    /// What stands before a bucket's number in its key.
+    prefix: [u8; PREFIX_BYTES],
     buckets: u32,
     longest_debt: u64,
     overflow: Overflow,
@@ -289,12 +291,55 @@ impl Table {
             return Err(TableError::Name { longest: LONGEST_NAME });
         }
         Ok(Self {
-            prefix: format!("portcullis/limit/{name}/{LAYOUT}/{capacity}/"),
+            prefix: prefix(&seed, TABLE, name, capacity),
             buckets: buckets_for(capacity),
             longest_debt: nanos(longest_debt),
             overflow,
             seed,
         })
+    }
+
+    /// The table of the leases of the limit `name`, for [`Table::update`].
+    ///
+    /// # Errors
+    /// As [`Table::new`].
+    pub(crate) fn of_leases(
+        name: &str,
+        capacity: NonZeroU32,
+        longest_debt: Duration,
+        seed: Seed,
+    ) -> Result<Self, TableError> {
+        let table = Self::new(name, capacity, longest_debt, Overflow::Deny, seed)?;
+        Ok(Self { prefix: prefix(&seed, LEASES, name, capacity), ..table })
+    }
+
+    /// Changes the counter of `descriptor` by what `step` makes of it, and gives what `step` says besides; `None` where the table has no
+    /// place for it. `step` runs again where another worker was faster.
+    ///
+    /// # Errors
+    /// [`Reason`] where the shared data cannot be used, or other workers are faster too many times in a row: nothing is changed then.
+    pub(crate) fn update<S: SharedStore + ?Sized, T>(
+        &self,
+        store: &S,
+        descriptor: &[u8],
+        now: UnixNanos,
+        mut step: impl FnMut(Counter) -> (Counter, T),
+    ) -> Result<Option<T>, Reason> {
+        let id = Fingerprint::new(&self.seed, &[&[LEASES], descriptor]);
+        let key = self.key(Slot::Bucket(id.bucket(self.buckets)));
+        for _ in 0..TRIES {
+            let mut read = Read::from_store(store, &key)?;
+            let Some((index, before)) = read.bucket.place(id, now).or_new() else { return Ok(None) };
+            let (after, said) = step(before);
+            if before == after {
+                return Ok(Some(said));
+            }
+            read.bucket.put(index, id, after);
+            if read.write_back(store, &key)? == WriteOutcome::Written {
+                return Ok(Some(said));
+            }
+        }
+        Err(Reason::Contended)
     }
 
     /// Gives back what `charge` took from this table, as far as time has not forgiven it already; whether there was something
@@ -394,14 +439,41 @@ impl Table {
         (UnixNanos(believable), UnixNanos(back_to))
     }
 
+    /// The key of the first bucket.
+    #[cfg(test)]
+    pub(super) fn first_key(&self) -> String {
+        self.key(Slot::Bucket(0)).as_str().to_owned()
+    }
+
     fn key(&self, slot: Slot) -> Key {
-        let mut key = Key { bytes: [0; LONGEST_KEY], length: 0 };
-        key.push(self.prefix.as_bytes());
+        let mut key = [0; KEY_BYTES];
+        let (prefix, rest) = key.split_at_mut(PREFIX_BYTES);
+        prefix.copy_from_slice(&self.prefix);
         match slot {
-            Slot::Bucket(number) => key.push_decimal(number),
-            Slot::Shared => key.push(b"overflow"),
+            Slot::Bucket(number) => write_digits(rest, number.into()),
+            Slot::Shared => rest.copy_from_slice(SHARED_KEY),
         }
-        key
+        Key(key)
+    }
+}
+
+/// What the keys of a table begin with: the same for all workers, whatever bytes are in the limit's name.
+fn prefix(seed: &Seed, kind: u8, name: &str, capacity: NonZeroU32) -> [u8; PREFIX_BYTES] {
+    let id = Fingerprint::new(seed, &[&[kind, LAYOUT], &capacity.get().to_le_bytes(), name.as_bytes()]);
+    let mut prefix = [0; PREFIX_BYTES];
+    let (namespace, rest) = prefix.split_at_mut(NAMESPACE.len());
+    namespace.copy_from_slice(NAMESPACE);
+    write_digits(rest, u64::try_from(id.bits() >> 64).unwrap_or(u64::MAX));
+    prefix
+}
+
+/// Fills `text` with the last digits of `number` to the base of 64.
+fn write_digits(text: &mut [u8], mut number: u64) {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    for byte in text.iter_mut().rev() {
+        let digit = usize::try_from(number & 63).unwrap_or(0);
+        *byte = DIGITS.get(digit).copied().unwrap_or(b'A');
+        number >>= 6;
     }
 }
 
@@ -412,15 +484,14 @@ pub fn buckets_for(capacity: NonZeroU32) -> u32 {
     if clients <= ENTRIES { 1 } else { clients.saturating_add(clients).saturating_add(clients / 2).div_ceil(ENTRIES) }
 }
 
-/// How much shared memory the table of a limit takes at most, in bytes: for `portcullis check`.
+/// How much shared memory a table takes at most, in bytes: for `portcullis check`.
 ///
-/// Keys, values and the host's bookkeeping, for all buckets and the shared overflow bucket. Buckets are created when they are
+/// Values and the host's bookkeeping, for all buckets and the shared overflow bucket. Buckets are created when they are
 /// first used, and stay.
-pub fn memory_bytes(name: &str, capacity: NonZeroU32) -> u64 {
+pub fn memory_bytes(capacity: NonZeroU32) -> u64 {
     let buckets = u64::from(buckets_for(capacity)).saturating_add(1);
-    let key = u64::try_from(name.len()).unwrap_or(u64::MAX).saturating_add(KEY_BYTES_BESIDE_NAME);
     let value = u64::try_from(BUCKET_BYTES).unwrap_or(u64::MAX);
-    buckets.saturating_mul(key.saturating_add(value).saturating_add(HOST_BYTES_PER_KEY))
+    buckets.saturating_mul(value.saturating_add(HOST_BYTES_PER_KEY))
 }
 
 /// A table that cannot be made.
@@ -521,36 +592,12 @@ impl Read {
 }
 
 /// A key on the stack: made for every request, without an allocation.
-struct Key {
-    bytes: [u8; LONGEST_KEY],
-    length: usize,
-}
+struct Key([u8; KEY_BYTES]);
 
 impl Key {
     fn as_str(&self) -> &str {
-        // Always UTF-8: the prefix was a string, and LONGEST_NAME leaves room for the rest.
-        self.bytes.get(..self.length).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        let end = self.length.saturating_add(bytes.len());
-        if let Some(place) = self.bytes.get_mut(self.length..end) {
-            place.copy_from_slice(bytes);
-            self.length = end;
-        }
-    }
-
-    fn push_decimal(&mut self, number: u32) {
-        let mut divisor = 1_000_000_000;
-        let mut started = false;
-        while divisor > 0 {
-            let digit = u8::try_from(number / divisor % 10).unwrap_or(0);
-            started |= digit != 0 || divisor == 1;
-            if started {
-                self.push(&[b'0'.saturating_add(digit)]);
-            }
-            divisor /= 10;
-        }
+        // Always ASCII.
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
@@ -558,14 +605,21 @@ impl Key {
 /// to the same bucket within some 100 us.
 const TRIES: u32 = 128;
 const LONGEST_NAME: usize = 64;
-/// `portcullis/limit/` + name + `/` + layout + `/` + capacity + `/` + bucket.
-const LONGEST_KEY: usize = 128;
-const KEY_BYTES_BESIDE_NAME: u64 = 40;
-/// The host's hash node, two string headers and allocator rounding; about 100 bytes measured, rounded up.
+const NAMESPACE: &[u8; 3] = b"pl/";
+/// The namespace, and 64 bits.
+const PREFIX_BYTES: usize = NAMESPACE.len() + 11;
+/// The prefix, and 32 bits.
+const KEY_BYTES: usize = PREFIX_BYTES + 6;
+/// In place of a bucket's number, whose first digit is one of the first four.
+const SHARED_KEY: &[u8; 6] = b"shared";
+/// The host's hash node with the key, the value's header and allocator rounding; about 100 bytes measured, rounded up.
 const HOST_BYTES_PER_KEY: u64 = 160;
-/// What a fingerprint is of: a client's own descriptor, or the counter that clients without a place share.
+/// What a fingerprint is of: a client's own descriptor, the counter that clients without a place share, or a table: of counters, or of
+/// leases, and a lease in it.
 const OWN: u8 = 0;
 const SHARED: u8 = 1;
+const TABLE: u8 = 2;
+const LEASES: u8 = 3;
 
 #[cfg(test)]
 #[path = "table_tests.rs"]

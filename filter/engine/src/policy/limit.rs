@@ -1,12 +1,14 @@
 //! A compiled limit, and how one is made of its section.
 
 use std::num::{NonZeroU32, NonZeroU64};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::config::Problems;
 use crate::config::document::member_path;
 use crate::config::schema::{AlgorithmSection, LimitSection, Mode, OnError, OverflowSection, ScopeSection};
 use crate::config::units::{CalendarQuota, Period, Rate};
+use crate::global_limits::Lease;
 use crate::limits::{Algorithm, QuotaError, fixed_window, gcra, in_flight, sliding_window};
 
 use super::limit_key::LimitKey;
@@ -36,6 +38,8 @@ pub struct Limit {
     pub mode: Mode,
     /// Whether the limit service counts it too.
     pub is_global: bool,
+    /// What the service is asked for ahead.
+    pub lease: Option<Lease>,
 }
 
 /// What some clients may, by a claim of theirs.
@@ -61,6 +65,7 @@ impl Limit {
             problems.add(member_path(&path, "capacity"), problem);
         }
         let tiers = algorithm.and_then(|own| tiers(&path, section, &own, problems));
+        let lease = algorithm.and_then(|own| lease(&path, section, &own, problems));
         if problems.len() > before {
             return None;
         }
@@ -80,6 +85,7 @@ impl Limit {
             on_error: section.on_error,
             mode: section.mode.unwrap_or(default_mode),
             is_global: section.scope == ScopeSection::Global,
+            lease,
         })
     }
 
@@ -99,6 +105,34 @@ impl Limit {
         std::iter::once((None, &self.algorithm)).chain(tiers.map(|(name, algorithm)| (Some(name.as_str()), algorithm)))
     }
 }
+
+/// What the service is asked for ahead.
+fn lease(path: &str, section: &LimitSection, own: &Algorithm, problems: &mut Problems) -> Option<Lease> {
+    let lease = section.lease.as_ref()?;
+    let (path, before) = (member_path(path, "lease"), problems.len());
+    if section.scope != ScopeSection::Global {
+        let hint = "leave it out, or write `scope: global`: only a limit service is asked ahead";
+        problems.add_with_hint(path.clone(), "means nothing to a limit that is counted here alone", hint);
+    }
+    let most = own.most_at_once().min(MAX_LEASE);
+    let size = u32::try_from(lease.size).ok().filter(|size| *size > 1 && u64::from(*size) <= most);
+    if size.is_none() {
+        let problem = format!("{} is not between 2 and {most}", lease.size);
+        let hint = "a lease is a small share of what the limit admits at once: what is not spent of it is lost";
+        problems.add_with_hint(member_path(&path, "size"), problem, hint);
+    }
+    let hint = "what is not spent by then is lost; a second or two are usual";
+    if !LEASE_LENGTHS.contains(&lease.r#for.0) {
+        problems.add_with_hint(member_path(&path, "for"), "is not between 100ms and 1m", hint);
+    } else if own.window().is_some_and(|window| window < lease.r#for.0) {
+        problems.add_with_hint(member_path(&path, "for"), "is longer than the limit's window", hint);
+    }
+    (problems.len() == before).then_some(Lease { size: size?, length: lease.r#for.0 })
+}
+
+/// As many requests may wait for one answer.
+const MAX_LEASE: u64 = 10_000;
+const LEASE_LENGTHS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 
 /// Fields that mean nothing beside each other.
 fn combinations(path: &str, section: &LimitSection, problems: &mut Problems) {

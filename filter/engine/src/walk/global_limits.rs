@@ -1,5 +1,6 @@
 //! Limits that count for several proxies: their service is asked once this proxy's own counters have admitted the request.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::answer::{Denial, Reason};
@@ -43,13 +44,18 @@ impl<'a> Walk<'a> {
         if groups.is_empty() {
             return Ok(());
         }
-        let may_ask = self.engine.questions.as_ref().is_some_and(|questions| questions.may_ask(groups.len(), self.now));
-        if !may_ask {
+        let questions = self.engine.questions.as_ref();
+        let waits_with_others = |group: &Group| questions.is_some_and(|questions| questions.is_under_way(group));
+        let waits: Vec<bool> = groups.iter().map(waits_with_others).collect();
+        let own = waits.iter().filter(|waits| !**waits).count();
+        if !questions.is_some_and(|questions| questions.may_ask(own, self.now)) {
             let answers = groups.iter().map(|_| Err(Failure::NotAsked)).collect();
-            return self.heed(rule, &groups, answers);
+            return self.heed(rule, charged, groups, answers);
         }
-        for asked in groups.iter().flat_map(|group| &group.limits) {
-            self.engine.counters.add(CounterId::Limit(asked.limit, "asked"));
+        for (group, waits) in groups.iter().zip(waits) {
+            for asked in &group.limits {
+                self.engine.counters.add(CounterId::Limit(asked.limit, if waits { "leased" } else { "asked" }));
+            }
         }
         let suspended = self.suspend();
         Err(Stop::AskLimits(Box::new(Asking { groups, charged, suspended })))
@@ -62,7 +68,7 @@ impl<'a> Walk<'a> {
     pub fn run_on_answers(
         mut self,
         charged: Charged,
-        groups: &[Group],
+        groups: Vec<Group>,
         answers: Vec<Result<Answer, Failure>>,
     ) -> Result<Passage, Stop> {
         self.check_bans_again()?;
@@ -73,42 +79,81 @@ impl<'a> Walk<'a> {
         else {
             return self.tolerate(Mode::Enforce, Denial::new(Reason::Internal, "")).map(|()| self.found.passage);
         };
-        self.heed(rule, groups, answers)?;
+        self.heed(rule, charged, groups, answers)?;
         self.run_from(charged, rule, &path)
     }
 
-    fn heed(&mut self, rule: &Rule, groups: &[Group], answers: Vec<Result<Answer, Failure>>) -> Result<(), Stop> {
+    fn heed(
+        &mut self,
+        rule: &Rule,
+        charged: Charged,
+        groups: Vec<Group>,
+        answers: Vec<Result<Answer, Failure>>,
+    ) -> Result<(), Stop> {
         // A question without an answer is one that failed.
         let answers = answers.into_iter().chain(std::iter::repeat(Err(Failure::NoAnswer)));
-        for (group, answer) in groups.iter().zip(answers) {
-            let is_watched = group.limits.iter().any(|asked| self.limit_mode(asked) == Mode::Monitor);
-            let denial = match answer {
-                Ok(answer) if answer.is_over => Some(self.refused_by_service(group, &answer, is_watched)),
+        let mut sets: BTreeMap<usize, Vec<_>> = BTreeMap::new();
+        for (group, answer) in groups.into_iter().zip(answers) {
+            sets.entry(group.set).or_default().push((group, answer));
+        }
+        let mut again = Vec::new();
+        for set in sets.into_values() {
+            again.extend(self.heed_set(rule, set)?);
+        }
+        self.ask_limit_service(rule, charged, again)
+    }
+
+    /// Takes up the answers about limits that stand or fall together; gives what has to be asked again: where a lease was refused, the
+    /// request alone.
+    fn heed_set(&mut self, rule: &Rule, set: Vec<(Group, Result<Answer, Failure>)>) -> Result<Vec<Group>, Stop> {
+        let (mut denial, mut is_watched, mut again) = (None, false, Vec::new());
+        let (mut others, mut spent, mut cost) = (Vec::new(), Vec::new(), 0);
+        for (mut group, answer) in set {
+            is_watched |= group.limits.iter().any(|asked| self.limit_mode(asked) == Mode::Monitor);
+            others.append(&mut group.others);
+            spent.append(&mut group.spent);
+            cost = group.cost;
+            match answer {
+                Ok(answer) if answer.is_over && group.asks > group.cost => {
+                    again.push(Group { asks: group.cost, ..group });
+                }
+                Ok(answer) if answer.is_over => {
+                    denial = denial.or(Some(self.refused_by_service(&group, &answer, is_watched)));
+                }
                 Ok(answer) => {
-                    self.tell_standings(rule, group, Some(&answer));
-                    None
+                    self.tell_standings(rule, &group, Some(&answer));
+                    if group.is_leased {
+                        spent.extend(group.limits.into_iter().map(|asked| (asked.limit, asked.descriptor)));
+                    }
                 }
                 Err(failure) => {
                     for asked in &group.limits {
                         self.engine.counters.add(CounterId::Limit(asked.limit, "service_failed"));
                     }
-                    self.tell_standings(rule, group, None);
-                    let denies = self.engine.questions.as_ref().is_none_or(|questions| questions.denies_on_error());
-                    denies.then(|| {
+                    self.tell_standings(rule, &group, None);
+                    if self.engine.questions.as_ref().is_none_or(|questions| questions.denies_on_error()) {
                         let detail = format!("{}: {failure}", self.names(&group.limits));
-                        Denial::new(Reason::LimitServiceUnavailable, detail).retry_after(1)
-                    })
+                        let unavailable = Denial::new(Reason::LimitServiceUnavailable, detail).retry_after(1);
+                        denial = denial.or(Some(unavailable));
+                    }
                 }
-            };
-            let Some(denial) = denial else { continue };
-            let mode = if is_watched { Mode::Monitor } else { rule.mode };
-            // None is charged if one refuses, in monitor mode too: it tells what would happen. The local counter of a global limit
-            // keeps its charge: it counts what is asked.
-            self.engine.limiter.give_back(&group.others, self.ports.store, self.now);
-            self.progress.charges.retain(|charge| !group.others.contains(charge));
-            self.tolerate(mode, denial)?;
+            }
         }
-        Ok(())
+        let Some(denial) = denial else {
+            // Whoever asks again answers for all of them.
+            if let Some(first) = again.first_mut() {
+                (first.others, first.spent) = (others, spent);
+            }
+            return Ok(again);
+        };
+        let mode = if is_watched { Mode::Monitor } else { rule.mode };
+        // None is charged if one refuses, in monitor mode too: it tells what would happen. The local counter of a global limit
+        // keeps its charge: it counts what is asked.
+        self.engine.limiter.give_back(&others, self.ports.store, self.now);
+        self.engine.limiter.put_back(&spent, cost, self.ports.store, self.now);
+        self.progress.charges.retain(|charge| !others.contains(charge));
+        self.tolerate(mode, denial)?;
+        Ok(Vec::new())
     }
 
     /// The refusal, of the limit that the service names, or of all that it may mean.
@@ -154,7 +199,8 @@ impl<'a> Walk<'a> {
     /// Tells the client how it stands: as the service says, else as this proxy's own counter has it.
     fn tell_standings(&mut self, rule: &Rule, group: &Group, answer: Option<&Answer>) {
         let told = self.policy.limit_headers;
-        if self.mode(rule.mode) == Mode::Monitor {
+        // How a limit with a lease stands was told as its counter here has it.
+        if self.mode(rule.mode) == Mode::Monitor || group.is_leased {
             return;
         }
         for (place, asked) in group.limits.iter().enumerate() {

@@ -13,6 +13,8 @@ use crate::native::{Native, api_key_auth, ext_authz, jwt_authn, local_ratelimit,
 
 /// The cluster that is asked about opaque tokens.
 const AUTHORITY: &str = "authority";
+/// The one that is asked about global limits, over HTTP/2.
+const LIMITS: &str = "limits";
 
 /// What stands in front of the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,12 @@ pub enum Chain {
     PortcullisPayload,
     /// The filter, with a public rule and one limit by a header.
     PortcullisLimit,
+    /// The filter, with a public rule and one limit that a service counts too: asked each time, or for so many requests at once.
+    PortcullisGlobal(Option<u32>),
+    /// The filter, with a public rule and one limit of requests in flight by a header.
+    PortcullisConcurrency,
+    /// The filter, with a public rule and a bound of requests in flight to the service.
+    PortcullisSurge,
     /// The filter, with a public rule and bans by address.
     PortcullisBans,
     /// Nothing but a filter that reads the body, as whoever judges it must.
@@ -68,6 +76,9 @@ impl Chain {
                 | Self::PortcullisRules(_)
                 | Self::PortcullisPayload
                 | Self::PortcullisLimit
+                | Self::PortcullisGlobal(_)
+                | Self::PortcullisConcurrency
+                | Self::PortcullisSurge
                 | Self::PortcullisBans
                 | Self::PortcullisInput
         )
@@ -186,6 +197,22 @@ pub const ROWS: &[Row] = &[
         LARGE,
         row("portcullis: input, 10 KB of JSON with a schema", Chain::PortcullisInput, Tokens::None, 200, None),
     ),
+    row("portcullis: requests in flight of a client", Chain::PortcullisConcurrency, Tokens::Clients(1), 200, Some(24)),
+    row("portcullis: a bound of requests in flight", Chain::PortcullisSurge, Tokens::None, 200, Some(24)),
+    row(
+        "portcullis: a global limit, leases of 100",
+        Chain::PortcullisGlobal(Some(100)),
+        Tokens::Clients(1),
+        200,
+        Some(24),
+    ),
+    row(
+        "portcullis: a global limit, asked each time",
+        Chain::PortcullisGlobal(None),
+        Tokens::Clients(1),
+        200,
+        Some(24),
+    ),
 ];
 
 /// Clients of a limit.
@@ -281,7 +308,10 @@ pub fn envoy(lanes: &[Lane], keys: &Keys, authority: u16) -> Value {
     let listeners: Vec<Value> = lanes.iter().map(|lane| listener(&lane.listener(), filters(lane, keys))).collect();
     json!({
         "admin": {"address": address(0)},
-        "static_resources": {"listeners": listeners, "clusters": [cluster(AUTHORITY, authority)]},
+        "static_resources": {
+            "listeners": listeners,
+            "clusters": [cluster(AUTHORITY, authority), http2(cluster(LIMITS, authority))],
+        },
     })
 }
 
@@ -311,9 +341,30 @@ fn filters(lane: &Lane, keys: &Keys) -> Vec<Value> {
         Chain::PortcullisRules(count) => filter(public(count, json!({}))),
         Chain::PortcullisPayload => filter(public(10, json!({"payload": {}}))),
         Chain::PortcullisLimit => {
-            let key = format!("header:{API_KEY_HEADER}");
-            let limits = json!({"one": {"key": key, "rate": "1000/d", "burst": 100_000, "capacity": CROWD}});
+            let limits =
+                json!({"one": {"key": key_of_client(), "rate": "1000/d", "burst": 100_000, "capacity": CROWD}});
             filter(with(public(10, json!({"limits": ["one"], "limit_headers": "none"})), "limits", limits))
+        }
+        Chain::PortcullisGlobal(lease) => {
+            let mut limit = json!({"key": key_of_client(), "rate": "1000000/s", "scope": "global"});
+            if let (Some(size), Some(limit)) = (lease, limit.as_object_mut()) {
+                limit.insert("lease".to_owned(), json!({"size": size, "for": "1s"}));
+            }
+            let limited = public(10, json!({"limits": ["one"], "limit_headers": "none"}));
+            let service = json!({"cluster": LIMITS, "kind": "limitador", "timeout": "5s"});
+            filter(with(with(limited, "limits", json!({"one": limit})), "limit_service", service))
+        }
+        Chain::PortcullisConcurrency => {
+            let limits = json!({"one": {"key": key_of_client(), "concurrency": 1000}});
+            filter(with(public(10, json!({"limits": ["one"]})), "limits", limits))
+        }
+        Chain::PortcullisSurge => {
+            let mut configuration = public(10, json!({}));
+            let rules = configuration.get_mut("rules").and_then(Value::as_array_mut);
+            if let Some(rule) = rules.and_then(|rules| rules.last_mut()).and_then(Value::as_object_mut) {
+                rule.insert("surge".to_owned(), json!("service"));
+            }
+            filter(with(configuration, "surge", json!({"service": {"target": "1s", "max": 1000}})))
         }
         Chain::PortcullisBans => {
             let bans = json!({"guessing": {"key": "ip", "limit": "10/10m", "ban": "15m"}});
@@ -321,6 +372,11 @@ fn filters(lane: &Lane, keys: &Keys) -> Vec<Value> {
         }
         Chain::PortcullisInput => filter(public(10, input())),
     }
+}
+
+/// What tells clients apart.
+fn key_of_client() -> String {
+    format!("header:{API_KEY_HEADER}")
 }
 
 /// A listener on any free port, with these filters before the router.
@@ -352,6 +408,19 @@ fn cluster(name: &str, port: u16) -> Value {
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(port)}}]}],
         },
     })
+}
+
+/// The cluster, over HTTP/2.
+fn http2(mut cluster: Value) -> Value {
+    let name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    let options = json!({
+        "@type": format!("type.googleapis.com/{name}"),
+        "explicit_http_config": {"http2_protocol_options": {}},
+    });
+    if let Some(cluster) = cluster.as_object_mut() {
+        cluster.insert("typed_extension_protocol_options".to_owned(), json!({name: options}));
+    }
+    cluster
 }
 
 /// An HTTP filter of Envoy's, by the last part of its name.

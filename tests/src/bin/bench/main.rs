@@ -4,6 +4,7 @@
 mod authority;
 mod chains;
 mod cpu;
+mod hits;
 mod load;
 mod memory;
 mod native;
@@ -51,7 +52,7 @@ struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 800, value_parser = clap::value_parser!(u32).range(1..))]
     requests: u32,
 
-    /// Only rows whose name contains this, and what they are compared with; "memory" for that part
+    /// Only rows whose name contains this, and what they are compared with; "memory" and "a hit on one limit" for those parts
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
 
@@ -101,6 +102,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     // Its memory would be measured beside that of all these chains.
     drop(bench);
     envoy.stop()?;
+    if hits::NAME.contains(&arguments.only) {
+        report.set_hits(hits::measure()?);
+    }
     if "memory".contains(&arguments.only) {
         report.set_memory(memory::measure(&module, &keys.es)?);
     }

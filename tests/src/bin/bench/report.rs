@@ -10,6 +10,7 @@ use ring::digest;
 use serde_json::{Map, Value, json};
 
 use crate::chains::Lane;
+use crate::hits::{self, Hit};
 use crate::memory::{self, Growth, Memory};
 
 /// The CPU time of each lane's requests, round by round.
@@ -20,6 +21,7 @@ pub struct Report {
     /// Microseconds per request, one for each lane.
     rounds: Vec<Vec<f64>>,
     memory: Option<Memory>,
+    hits: Vec<Hit>,
 }
 
 /// What a lane adds to the empty chain with the same requests, over all rounds.
@@ -33,7 +35,7 @@ struct Added {
 impl Report {
     /// A report on `lanes`, without a round yet; each has so many `requests` in a round.
     pub fn new(lanes: Vec<Lane>, requests: usize) -> Self {
-        Self { lanes, requests, rounds: Vec::new(), memory: None }
+        Self { lanes, requests, rounds: Vec::new(), memory: None, hits: Vec::new() }
     }
 
     /// What is measured.
@@ -49,6 +51,11 @@ impl Report {
     /// Adds what verified tokens take.
     pub fn set_memory(&mut self, memory: Memory) {
         self.memory = Some(memory);
+    }
+
+    /// Adds what hits on a limit take by themselves.
+    pub fn set_hits(&mut self, hits: Vec<Hit>) {
+        self.hits = hits;
     }
 
     /// Prints the table.
@@ -81,6 +88,10 @@ impl Report {
             writeln!(out, "{name:<60} {median:>7.1}   {spread:<15} {ratio:>6} {before:>8}")?;
         }
         writeln!(out, "\nratio: to the native row below; under 1 the filter is the cheaper one.")?;
+        if !self.hits.is_empty() {
+            writeln!(out)?;
+            print_hits(out, &self.hits)?;
+        }
         if let Some(memory) = &self.memory {
             writeln!(out)?;
             print_memory(out, memory)?;
@@ -110,6 +121,7 @@ impl Report {
             "rounds": self.rounds.len(),
             "requests": self.requests,
             "rows": rows.collect::<Vec<_>>(),
+            "hits": self.hits.iter().map(hit_json).collect::<Vec<_>>(),
             "memory": self.memory.as_ref().map(memory_json),
         });
         Ok(writeln!(out, "{report:#}")?)
@@ -167,6 +179,24 @@ fn fingerprint(module: &Path) -> Result<String> {
     let hash = digest::digest(&digest::SHA256, &bytes);
     let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("{} bytes, sha256 {hash}", bytes.len()))
+}
+
+fn print_hits(out: &mut dyn Write, hits: &[Hit]) -> Result<()> {
+    writeln!(
+        out,
+        "{}, in a loop within Envoy, in microseconds: median of batches, and beside it a get and a set of the same value.\n",
+        hits::NAME
+    )?;
+    let micros = |nanos: u64| nanos as f64 / 1000.0;
+    writeln!(out, "{:<60} {:>7} {:>11}", "", "hit", "get and set")?;
+    for Hit { clients, hit, floor } in hits {
+        writeln!(out, "{:<60} {:>7.2} {:>11.2}", format!("clients: {clients}"), micros(*hit), micros(*floor))?;
+    }
+    Ok(())
+}
+
+fn hit_json(hit: &Hit) -> Value {
+    json!({"clients": hit.clients, "hit_ns": hit.hit, "get_and_set_ns": hit.floor})
 }
 
 fn print_memory(out: &mut dyn Write, memory: &Memory) -> Result<()> {

@@ -23,6 +23,8 @@ words! {
         When = "when",
         /// `bind`.
         Bind = "bind",
+        /// `surge`.
+        Surge = "surge",
         /// `input`.
         Input = "input",
         /// `payload`.

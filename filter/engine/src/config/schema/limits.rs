@@ -41,6 +41,18 @@ section! {
         mode: Option<Mode>,
         /// `global` asks the `limit_service` too, which counts for several proxies.
         scope: ScopeSection = "local",
+        /// Asks the `limit_service` for several requests at once, which all workers then spend (`scope: global`).
+        lease: Option<LeaseSection>,
+    }
+}
+
+section! {
+    /// What a limit service is asked for ahead. It has counted it then: what is not spent in time is lost to the client.
+    pub struct LeaseSection {
+        /// How many units are asked for at once; a request takes its `cost` of them, one that costs more asks for itself.
+        size: u64,
+        /// How long they may be spent; from `100ms` to `1m`.
+        r#for: Span = "2s",
     }
 }
 
