@@ -163,7 +163,8 @@ pub fn compile(text: &str, tables: &mut Tables, literal_free: bool) -> Result<Co
             }
         }
     }
-    let whole = border && matches!(nodes.first(), Some(Node::Word(_)));
+    // A literal that goes on behind its word says nothing of what follows the word.
+    let whole = border && matches!(nodes.first(), Some(Node::Word(list)) if tables.words[list] == literals);
     Ok(Compiled {
         literals,
         forward,
