@@ -22,6 +22,7 @@ pub mod keys;
 pub mod live;
 pub mod mint;
 pub mod paths;
+mod pieces;
 pub mod pki;
 pub mod process;
 pub mod prometheus;

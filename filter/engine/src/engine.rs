@@ -13,7 +13,7 @@ use crate::call::{BanChange, Call, MAX_CALL_BYTES, limits as limits_call};
 use crate::callout::{Callout, CalloutIds};
 use crate::config::Problems;
 use crate::config::schema::{Mode, Serve};
-use crate::counters::{CounterId, Counters, Verdict};
+use crate::counters::{CounterId, Counters, Label, Verdict};
 use crate::global_limits::{self, Questions};
 use crate::http::{Headers, Method, RequestHead};
 use crate::internal_token::Minter;
@@ -567,15 +567,15 @@ impl Engine {
     /// The name of a counter.
     pub fn counter_name(&self, counter: CounterId) -> String {
         let policy = &self.policy;
-        counter.name(
-            |rule| policy.rule_label(rule),
-            |index| policy.provider_label(index),
-            |index| policy.limit_label(index),
-            |index| policy.address_list_label(index),
-            |index| policy.ban_label(index),
-            |index| policy.surge_label(index),
-            |index| policy.own_rules.names().nth(usize::from(index)),
-        )
+        counter.name(|label| match label {
+            Label::Rule(rule) => policy.rule_label(rule),
+            Label::Provider(index) => policy.provider_label(index),
+            Label::Limit(index) => policy.limit_label(index),
+            Label::AddressList(index) => policy.address_list_label(index),
+            Label::Ban(index) => policy.ban_label(index),
+            Label::Surge(index) => policy.surge_label(index),
+            Label::OwnRule(index) => policy.own_rules.names().nth(usize::from(index)),
+        })
     }
 
     /// Moves how the gauges have changed since the last call into `out`, replacing what is there.

@@ -266,15 +266,7 @@ impl RootContext for Root {
                 true
             }
             Err(problems) => {
-                metrics::count_once(&CounterId::Configuration("refused").name(
-                    |_| None,
-                    |_| None,
-                    |_| None,
-                    |_| None,
-                    |_| None,
-                    |_| None,
-                    |_| None,
-                ));
+                metrics::count_once(&CounterId::Configuration("refused").name(|_| None));
                 let count = problems.len();
                 host::log(Level::Error, &format!("portcullis: the configuration is refused, {count} problem(s):"));
                 for problem in problems.iter() {
