@@ -163,7 +163,8 @@ pub fn compile(text: &str, tables: &mut Tables, literal_free: bool) -> Result<Co
             }
         }
     }
-    let whole = border && matches!(nodes.first(), Some(Node::Word(_)));
+    // A literal that goes on behind its word says nothing of what follows the word.
+    let whole = border && matches!(nodes.first(), Some(Node::Word(list)) if tables.words[list] == literals);
     Ok(Compiled {
         literals,
         forward,
@@ -489,7 +490,7 @@ fn class_index(class: Class, tables: &mut Tables) -> Result<[u8; 2], String> {
         tables.classes.push(class);
         tables.classes.len() - 1
     });
-    u16::try_from(index).ok().filter(|&i| i < 512).map(u16::to_le_bytes).ok_or_else(|| "more than 512 classes".into())
+    u16::try_from(index).ok().filter(|&i| i < 1024).map(u16::to_le_bytes).ok_or_else(|| "more than 1024 classes".into())
 }
 
 fn offset(kind: u8, distance: usize) -> Result<Op, String> {
@@ -507,8 +508,9 @@ fn emit(nodes: &[Node], tables: &mut Tables) -> Result<(), String> {
                 tables.ops.push([ops::CLASS, index, high, 0]);
             }
             Node::Run(class, low, high) => {
-                let [index, second] = class_index(*class, tables)?;
-                tables.ops.push([if second == 0 { ops::RUN } else { ops::RUN_HIGH }, index, *low, *high]);
+                let [index, page] = class_index(*class, tables)?;
+                let kind = [ops::RUN, ops::RUN_HIGH, ops::RUN_HIGHER, ops::RUN_HIGHEST][usize::from(page)];
+                tables.ops.push([kind, index, *low, *high]);
             }
             Node::Group(branches) => emit_branches(branches, tables)?,
             Node::Optional(branches) => {

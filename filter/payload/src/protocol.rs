@@ -101,8 +101,11 @@ const CHARSETS: &[&[u8]] = &[b"utf-8", b"utf8", b"iso-8859-1", b"iso-8859-15", b
 fn header(name: &[u8], value: &[u8], inspection: &mut Inspection<'_>) {
     let source = Source { place: Place::Header, name };
     let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-    if is(b"accept") && value.is_empty() {
-        inspection.note(id::PROTOCOL_FORBIDDEN_HEADER, source, value);
+    if is(b"accept") {
+        accept(value, source, inspection);
+    }
+    if is(b"accept-encoding") && value.len() > LONGEST_ACCEPT_ENCODING {
+        inspection.note(id::PROTOCOL_ACCEPT_ENCODING, source, value);
     }
     if is(b"host") && value.is_empty() {
         inspection.note(id::PROTOCOL_EMPTY_HOST, source, value);
@@ -128,8 +131,30 @@ fn header(name: &[u8], value: &[u8], inspection: &mut Inspection<'_>) {
     if is(b"content-range") {
         inspection.note(id::PROTOCOL_RANGES, source, value);
     }
-    if is(b"proxy") || is(b"lock-token") {
+    if FORBIDDEN.iter().any(|known| is(known)) {
         inspection.note(id::PROTOCOL_FORBIDDEN_HEADER, source, value);
+    }
+}
+
+/// Headers that no client of an API has a use for: httpoxy, WebDAV, headers that other gateways take for their own.
+const FORBIDDEN: &[&[u8]] =
+    &[b"proxy", b"lock-token", b"if", b"x-middleware-subrequest", b"x-original-url", b"x-rewrite-url"];
+
+/// Browsers name five codings in half of this.
+const LONGEST_ACCEPT_ENCODING: usize = 100;
+
+/// No client asks for nothing, nor for a character set by a parameter that `Accept` does not have, unless it means another reader.
+fn accept(value: &[u8], source: Source<'_>, inspection: &mut Inspection<'_>) {
+    if value.is_empty() {
+        inspection.note(id::PROTOCOL_FORBIDDEN_HEADER, source, value);
+    }
+    let lower = value.to_ascii_lowercase();
+    let charsets = lower.split(|b| matches!(b, b';' | b',')).filter_map(|p| trimmed(p).strip_prefix(b"charset="));
+    for charset in charsets {
+        let charset: Vec<u8> = charset.iter().copied().filter(|&b| b != b'"' && b != b'\'').collect();
+        if !CHARSETS.contains(&trimmed(&charset)) {
+            inspection.note(id::PROTOCOL_CHARSET, source, value);
+        }
     }
 }
 

@@ -25,6 +25,16 @@ const ATTACKS: &[&str] = &[
     "<!DOCTYPE a [<!ENTITY b SYSTEM \"file:///etc/shadow\">]>",
     "php://filter/resource=index.php",
     "__proto__[admin]=1",
+    "find_in_set(name, pass)",
+    "1 or not 0",
+    "; ifconfig eth7",
+    "*)(uid=*))(|(uid=*",
+    "{__schema{queryType{name}}}",
+    "O:9:\"Something\":0:{}",
+    "rO0ABXNyABFqYXZh",
+    "[\"java.util.ArrayList\", []]",
+    "<xi:include href=\"file:///etc/passwd\"/>",
+    "self[x](7)",
 ];
 
 fn refused(scanner: &Scanner, value: &[u8]) -> bool {

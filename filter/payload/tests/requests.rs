@@ -78,6 +78,9 @@ fn the_head_and_the_framing_are_judged() {
         ("protocol-method-override", "POST", "/", &[FORM, ("x-http-method-override", "DELETE")], "a=b"),
         ("protocol-old-cookie", "GET", "/", &[("cookie", "$Version=1; a=\"b\"")], ""),
         ("protocol-forbidden-header", "GET", "/", &[("proxy", "http://a")], ""),
+        ("protocol-forbidden-header", "GET", "/", &[("x-middleware-subrequest", "middleware")], ""),
+        ("protocol-charset", "GET", "/", &[("accept", "text/html;charset=\"cp037\", */*")], ""),
+        ("protocol-accept-encoding", "GET", "/", &[("accept-encoding", &"gzip, ".repeat(20))], ""),
         ("protocol-form-in-get", "GET", "/", &[FORM], "a=b"),
         (
             "protocol-part-header",

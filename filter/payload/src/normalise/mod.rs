@@ -135,6 +135,13 @@ fn escape(text: &[u8], i: usize, out: &mut Vec<u8>) -> usize {
             }
             None => 0,
         },
+        // Style sheets write four to six digits, of which the first are zeros; nobody else writes the control byte that this would be.
+        b'0' if part(text, i + 1, i + 3) == b"00" && hex_digits(text, i + 1, 6) >= 4 => {
+            let digits = hex_digits(text, i + 1, 6);
+            let code = hex_number(part(text, i + 1, i + 1 + digits), digits).unwrap_or(u32::from(b'?'));
+            unicode::push(code, out);
+            1 + digits + usize::from(at(text, i + 1 + digits) == b' ')
+        }
         first @ b'0'..=b'1' => {
             let (second, third) = (at(text, i + 2), at(text, i + 3));
             if matches!(second, b'0'..=b'7') && matches!(third, b'0'..=b'7') {
@@ -145,6 +152,10 @@ fn escape(text: &[u8], i: usize, out: &mut Vec<u8>) -> usize {
         }
         _ => 0,
     }
+}
+
+fn hex_digits(text: &[u8], from: usize, most: usize) -> usize {
+    rest(text, from).iter().take(most).take_while(|b| b.is_ascii_hexdigit()).count()
 }
 
 fn hex_number(digits: &[u8], length: usize) -> Option<u32> {

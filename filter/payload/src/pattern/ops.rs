@@ -8,6 +8,10 @@ pub const CLASS: u8 = 1;
 pub const RUN: u8 = 2;
 /// The same, of class `256 + a`.
 pub const RUN_HIGH: u8 = 10;
+/// The same, of class `512 + a`.
+pub const RUN_HIGHER: u8 = 11;
+/// The same, of class `768 + a`.
+pub const RUN_HIGHEST: u8 = 12;
 /// Go on behind this operation; if that fails, `lo + 256 * hi` operations further.
 pub const SPLIT: u8 = 3;
 /// Go on `lo + 256 * hi` operations further.

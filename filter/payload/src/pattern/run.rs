@@ -116,8 +116,9 @@ impl Matcher<'_> {
                         true
                     }
                 }
-                ops::RUN | ops::RUN_HIGH => {
-                    let class = self.classes.get(usize::from(a) + 256 * usize::from(kind == ops::RUN_HIGH))?;
+                ops::RUN | ops::RUN_HIGH | ops::RUN_HIGHER | ops::RUN_HIGHEST => {
+                    let page = if kind == ops::RUN { 0 } else { kind - ops::RUN_HIGH + 1 };
+                    let class = self.classes.get(usize::from(a) + 256 * usize::from(page))?;
                     let limit = if high == 255 { RUN_CAP as u32 } else { u32::from(high) };
                     let mut count = 0;
                     while count < limit && byte_at(here + count).is_some_and(|byte| holds(class, byte)) {
