@@ -103,6 +103,7 @@ impl Engine {
             let answer = headers.as_ref().map(|headers| (headers, trailers.as_ref(), body.as_slice()));
             let ended = questions.on_response(id, answer, now);
             let mut actions = Actions { next_tick: self.next_tick(now), ..Actions::default() };
+            self.take_up_leases(&ended.leases, ports.store, now);
             self.take_up_limit_service(ended, &mut actions);
             return actions;
         }
@@ -191,6 +192,20 @@ impl Engine {
     pub(super) fn take_up_limit_service(&mut self, ended: global_limits::Actions, actions: &mut Actions) {
         self.log.extend(ended.events.iter().map(|event| format!("portcullis: limit service: {event}")));
         actions.resume.extend(ended.resume);
+    }
+
+    /// Tells the leases what the service has said. It comes before anybody goes on.
+    fn take_up_leases(
+        &mut self,
+        leases: &[(u16, limits::Descriptor, global_limits::News)],
+        store: &dyn SharedStore,
+        now: UnixNanos,
+    ) {
+        for (limit, descriptor, news) in leases {
+            if !self.limiter.heed_lease(*limit, descriptor, *news, store, now) {
+                self.counters.add(CounterId::Limit(*limit, "error"));
+            }
+        }
     }
 
     /// Takes up what the key sets report.

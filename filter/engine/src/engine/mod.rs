@@ -437,7 +437,7 @@ impl Engine {
                     let Asking { groups, charged, suspended } = *asking;
                     let answers = self.questions.as_mut().map(|questions| questions.take(id)).unwrap_or_default();
                     let walk = Walk::go_on(self, &policy, &head, &mut progress, ports, now, suspended);
-                    walk.run_on_answers(charged, &groups, answers)
+                    walk.run_on_answers(charged, groups, answers)
                 }
             };
             self.limiter.keep(id, std::mem::take(&mut progress.slots));
