@@ -26,6 +26,7 @@ use crate::engine::{Engine, HeaderChange, Passage, plain_text};
 use crate::forward;
 use crate::http::path::PathOptions;
 use crate::http::{Method, RequestHead, RequestPath};
+use crate::internal_token::Caller;
 use crate::introspection::{Answered, Question};
 use crate::key_sets::WaitFor;
 use crate::limiter::{Cost, Settlement, Subject};
@@ -471,14 +472,17 @@ impl<'a> Walk<'a> {
         let Some(header) = self.policy.internal_tokens.as_ref().map(|tokens| tokens.header.as_str()) else {
             return Ok(());
         };
-        let token = match &mut self.engine.minter {
-            Some(minter) => {
+        let provider = self.policy.providers.get(usize::from(principal.provider));
+        let token = match (&mut self.engine.minter, provider) {
+            (Some(minter), Some(provider)) => {
                 // Where several credentials were asked for, the service must not take the word of one that has ended.
                 let credentials = std::iter::once(principal).chain(&self.found.others);
                 let ends = credentials.filter_map(|credential| credential.expires_at(self.policy)).min();
-                minter.token(principal.claims(), principal.credential, audience, ends, self.now)
+                let (claims, credential) = (principal.claims(), principal.credential);
+                let caller = Caller { claims, scopes: &provider.scopes, credential };
+                minter.token(caller, audience, ends, self.now)
             }
-            None => return Ok(()),
+            _ => return Ok(()),
         };
         match token {
             Ok(token) => {
