@@ -5,8 +5,18 @@
 use std::path::Path;
 use std::process::Command;
 
+use boon::{Compiler, Draft, Schemas};
+use portcullis_tests::elsewhere::{Package, Packed};
 use portcullis_tests::{config, paths};
 use serde_json::{Value, json};
+
+/// The schema of the Compose Specification, beside others.
+const SCHEMAS: Package = Package {
+    name: "check_jsonschema",
+    version: "0.39.0",
+    packed: Packed::Wheel,
+    carries: "schema of the Compose Specification",
+};
 
 fn reference() -> Value {
     let mut config = config::load(&paths::root().join("envoy.yaml")).unwrap();
@@ -86,6 +96,31 @@ fn its_configuration_has_nothing_to_find() {
     let output = check.current_dir(paths::root()).args(["check", "--strict", "compose/gateway/envoy.yaml"]).output();
     let output = output.unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn the_compose_specification_takes_the_files() {
+    let Some(schema) = SCHEMAS.path("check_jsonschema/builtin_schemas/vendor/compose-spec.json") else { return };
+    let schema: Value = serde_json::from_slice(&std::fs::read(schema).unwrap()).unwrap();
+    let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
+    compiler.set_default_draft(Draft::V7);
+    compiler.add_resource("compose-spec.json", schema).unwrap();
+    let schema = compiler.compile("compose-spec.json", &mut schemas).unwrap();
+    for file in ["compose/compose.yaml", "compose/local/compose.yaml"] {
+        let mut compose = config::load(&paths::root().join(file)).unwrap();
+        // YAML's own merge key: Compose resolves it before it looks.
+        for service in compose["services"].as_object_mut().unwrap().values_mut() {
+            let Some(Value::Object(merged)) = service.as_object_mut().unwrap().remove("<<") else { continue };
+            for (key, value) in merged {
+                service.as_object_mut().unwrap().entry(key).or_insert(value);
+            }
+        }
+        let valid = schemas.validate(&compose, schema);
+        assert!(valid.is_ok(), "{file}: {:#}", valid.unwrap_err());
+        let (_, service) = compose["services"].as_object_mut().unwrap().iter_mut().next().unwrap();
+        service["capdrop"] = json!(["ALL"]);
+        assert!(schemas.validate(&compose, schema).is_err(), "the schema takes anything");
+    }
 }
 
 #[test]

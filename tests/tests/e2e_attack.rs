@@ -1,5 +1,10 @@
 //! `scripts/attack` against the reference gateway: everything is stopped, and a gateway that only watches fails.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
 
 use std::process::{Command, Output};
 
@@ -69,7 +74,9 @@ fn the_reference_gateway_stops_all_of_it_and_serves_others_meanwhile() {
         ("ambiguous paths", "400 path_encoded_slash"),
         ("brute force", "401 token_"),
         ("brute force", "429 banned"),
-        ("credential stuffing", "401 credentials_missing"),
+        ("stuffing: many accounts", "401 credentials_missing"),
+        ("stuffing: one account", "401 credentials_missing"),
+        ("stuffing: API keys", "401 credentials_missing"),
         ("token forgery", "401 token_algorithm_refused"),
         ("token forgery", "401 token_signature_invalid"),
         ("token forgery", "401 token_expired"),
@@ -91,6 +98,38 @@ fn the_reference_gateway_stops_all_of_it_and_serves_others_meanwhile() {
         assert!(stopped_by.contains(by), "{name}: {by} is not in {stopped_by}");
     }
     world.gateway.check_unharmed().unwrap();
+}
+
+/// Where passwords and API keys are taken, wrong ones are wrong, and not only missing; and nobody tries for long, from one address or from many.
+#[test]
+fn stolen_passwords_and_keys_meet_a_gateway_that_takes_passwords_and_keys() {
+    let hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+    let world = World::start(|filter| {
+        filter["providers"]["people"] = json!({"basic": {"clients": {"reader": {"sha256": hash}}}});
+        filter["providers"]["machines"] =
+            json!({"api_keys": {"header": "x-api-key", "clients": {"billing": {"sha256": hash}}}});
+        filter["bans"]["stuffing"] =
+            json!({"key": "username", "count": ["auth_failure"], "limit": "20/10m", "ban": "15m"});
+        filter["defaults"]["bans"] = json!(["guessing", "stuffing"]);
+        filter["policies"]["user"]["require"] = json!({"any": ["corp", "people", "machines"]});
+    });
+    let output = world.attack();
+    let table = String::from_utf8(output.stdout).unwrap();
+    println!("{table}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{table}");
+    for (name, by) in [
+        // By the address, after its hundredth failure.
+        ("stuffing: many accounts", "401 credentials_invalid"),
+        ("stuffing: many accounts", "429 banned"),
+        // By the account, though no address stands out.
+        ("stuffing: one account", "401 credentials_invalid"),
+        ("stuffing: one account", "429 banned"),
+        ("stuffing: API keys", "401 credentials_invalid"),
+    ] {
+        let (sent, stopped, through, stopped_by) = row(&table, name);
+        assert_eq!((sent, through), (stopped, 0), "{name}");
+        assert!(stopped_by.contains(by), "{name}: {by} is not in {stopped_by}");
+    }
 }
 
 #[test]

@@ -231,11 +231,17 @@ fn no_panel_and_no_alert_is_about_nothing() {
     assert!(missing.is_empty(), "no series: {missing:#?}\n{}", gateway.prometheus().unwrap());
 
     // What was done is what the series say.
-    for moved in
-        ["Bans", "Failed credentials", "Payload rules: attacks found", "Limits: refusals", "Traffic by verdict"]
-    {
+    for moved in [
+        "Bans begun",
+        "Bans",
+        "Failed credentials",
+        "Payload rules: attacks found",
+        "Limits: refusals",
+        "Traffic by verdict",
+    ] {
         let (_, expression) = expressions.iter().find(|(title, _)| title == moved).unwrap();
-        let values = prometheus.query(&expression.replace("[10s]", "[5m]")).unwrap();
+        let longer = expression.replace("[10s]", "[5m]").replace("[1m]", "[5m]").replace("offset 1m", "offset 5m");
+        let values = prometheus.query(&longer).unwrap();
         assert!(values.iter().any(|value| *value > 0.0), "{moved}: {values:?}\n{}", gateway.prometheus().unwrap());
     }
     let value = |title: &str| {

@@ -265,14 +265,6 @@ fn the_service_and_the_client_read_the_same_request_id() {
 }
 
 #[test]
-fn no_client_chooses_the_request_id() {
-    let own = "11111111-1111-4111-8111-111111111111";
-    let response = send(&WORLD.gateway, &WORLD.orders().header("x-request-id", own));
-    assert_ne!(response.header("x-request-id"), Some(own));
-    assert_eq!(response.upstream_header("x-request-id").len(), 1);
-}
-
-#[test]
 fn every_answer_names_its_request_whoever_gives_it() {
     let stopped = |call: Call, status: u16, details: &str| {
         let response = send(&WORLD.recording, &call);

@@ -10,6 +10,7 @@ mod metrics;
 mod quick_hash;
 mod root;
 mod stream;
+mod verdict;
 
 use proxy_wasm::types::LogLevel;
 

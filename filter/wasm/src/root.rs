@@ -14,7 +14,8 @@ use proxy_wasm::types::ContextType;
 
 use crate::host::{self, Level, ProxyHost};
 use crate::metrics::{self, Metrics};
-use crate::stream::{self, Decided, Stream};
+use crate::stream::{self, Stream};
+use crate::verdict::{self, Decided};
 
 /// What a worker's root and its streams share.
 pub struct Shell {
@@ -222,7 +223,7 @@ impl Root {
                 Step::Hold => None,
                 step => {
                     let body = shell.bodies.borrow_mut().remove(&id).unwrap_or_default();
-                    stream::decide_held(shell, id, step, body)
+                    verdict::decide_held(shell, id, step, body)
                 }
             });
             if let Some(verdict) = verdict {

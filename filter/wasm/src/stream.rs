@@ -3,15 +3,15 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use portcullis_engine::answer::{Answer, LocalAnswer};
-use portcullis_engine::responses::Dress;
+use portcullis_engine::answer::Answer;
 use portcullis_engine::time::UnixNanos;
-use portcullis_engine::{Body, HeaderChange, JudgedRoute, OWN_TIME, Passage, RequestId, Settlement, Step, WAIT_TIME};
+use portcullis_engine::{Body, OWN_TIME, RequestId, Step, WAIT_TIME};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use crate::host::{self, Buffer, Map};
+use crate::host::{self, Map};
 use crate::root::{SeenBody, Shell};
+use crate::verdict::{Decided, Response, Verdict, answer_locally, apply, go_on, judge_body, refuse, refuse_inside};
 
 /// Where a request stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,53 +40,6 @@ pub struct Stream {
     held_since: UnixNanos,
     /// How long the filter has worked on it, where that is measured.
     spent: Option<Duration>,
-}
-
-/// What the response of a request that passed is to be like.
-#[derive(Debug, Default)]
-pub struct Response {
-    changes: Vec<HeaderChange>,
-    dress: Option<Dress>,
-    /// What the route said about the policy, where the request's head was changed.
-    judged: Option<JudgedRoute>,
-    /// Charges that depend on the response.
-    settlement: Option<Settlement>,
-    /// Whether the engine wants to know when the request has gone on as a whole, and when the response comes.
-    is_timed: bool,
-}
-
-impl From<Passage> for Response {
-    fn from(passage: Passage) -> Self {
-        Self {
-            changes: passage.response,
-            dress: passage.dress,
-            judged: passage.judged,
-            settlement: passage.settlement,
-            is_timed: passage.is_timed,
-        }
-    }
-}
-
-/// What the root context has decided about a held request, for its stream to find.
-#[derive(Debug)]
-pub struct Decided {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// When what it was held for was there.
-    pub at: UnixNanos,
-    /// How long the verdict has taken.
-    pub spent: Duration,
-}
-
-/// How a held request was decided.
-#[derive(Debug)]
-pub enum Verdict {
-    /// It goes on, with such a response.
-    Passed(Response),
-    /// Its body has to come first, of at most so many bytes.
-    Body(usize),
-    /// It was answered.
-    Refused,
 }
 
 impl Stream {
@@ -213,29 +166,6 @@ impl Stream {
     }
 }
 
-/// Gives the engine a body that is complete, or longer than `max` bytes. The request is the effective context.
-fn judge_body(shell: &Shell, id: RequestId, body: SeenBody, max: usize) -> Step {
-    let bytes = match body.size.min(max) {
-        0 => Some(Vec::new()),
-        size => host::buffer(Buffer::Request, size),
-    };
-    // A body that cannot be read is no empty one.
-    let Some(bytes) = bytes.filter(|bytes| bytes.len() >= body.size.min(max)) else {
-        shell.end(id);
-        return Step::Deny(Answer {
-            status: 500,
-            headers: Vec::new(),
-            body: String::new(),
-            details: INTERNAL.to_owned(),
-        });
-    };
-    let body = if body.size > max { Body::Longer(&bytes) } else { Body::Whole(&bytes) };
-    let mut engine = shell.engine.borrow_mut();
-    let step = engine.on_body(id, body, shell.ports(), host::now());
-    shell.flush(&mut engine);
-    step
-}
-
 impl Context for Stream {}
 
 impl HttpContext for Stream {
@@ -352,68 +282,4 @@ impl Drop for Stream {
 /// The proxy's context id of a request: the engine's ids are made of them.
 pub fn context_id(id: RequestId) -> u32 {
     u32::try_from(id.0).unwrap_or(0)
-}
-
-/// Carries out the verdict on a request that was held, with what is there of its body; it is the effective context.
-pub fn decide_held(shell: &Shell, id: RequestId, step: Step, body: SeenBody) -> Option<Verdict> {
-    match step {
-        Step::Hold => None,
-        Step::NeedBody(max) if body.complete || body.size > max => {
-            let step = judge_body(shell, id, body, max);
-            decide_held(shell, id, step, body)
-        }
-        Step::NeedBody(max) => Some(Verdict::Body(max)),
-        Step::Deny(answer) => {
-            refuse(&answer);
-            Some(Verdict::Refused)
-        }
-        Step::Answer(answer) => {
-            answer_locally(&answer);
-            Some(Verdict::Refused)
-        }
-        Step::Continue(passage) => match go_on(&passage) {
-            Action::Continue => {
-                if passage.is_timed && body.complete {
-                    shell.on_sent(id);
-                }
-                host::continue_request();
-                Some(Verdict::Passed(passage.into()))
-            }
-            _ => Some(Verdict::Refused),
-        },
-    }
-}
-
-/// Makes the changes to the request's head. If one fails, the request is refused: it could carry an identity that the
-/// client made up.
-fn go_on(passage: &Passage) -> Action {
-    if passage.request.iter().all(|change| apply(Map::Request, change)) {
-        return Action::Continue;
-    }
-    refuse_inside();
-    Action::Pause
-}
-
-fn refuse(answer: &Answer) {
-    host::send_local_response(answer.status, &answer.details, &answer.headers, &answer.body);
-}
-
-fn answer_locally(answer: &LocalAnswer) {
-    host::send_local_response(answer.status, answer.details, &answer.headers, &answer.body);
-}
-
-const INTERNAL: &str = "portcullis_internal";
-
-/// The answer when the gateway itself fails.
-fn refuse_inside() {
-    const NO_HEADERS: &[(&str, String)] = &[];
-    host::send_local_response(500, INTERNAL, NO_HEADERS, "");
-}
-
-fn apply(map: Map, change: &HeaderChange) -> bool {
-    match change {
-        HeaderChange::Remove(name) => host::remove_header(map, name),
-        HeaderChange::Set(name, value) => host::set_header(map, name, value),
-        HeaderChange::Add(name, value) => host::add_header(map, name, value),
-    }
 }

@@ -1,7 +1,5 @@
-//! Credentials that are guessed, stolen elsewhere, forged, or good for something else.
+//! Credentials that are guessed, forged, or good for something else.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use portcullis_tests::client::Call;
 use portcullis_tests::keys::{Algorithm, SigningKey, base64url, jwks};
 use portcullis_tests::mint::unix_seconds;
@@ -18,21 +16,6 @@ pub fn brute_force(target: &Target) -> Wave {
         let guess = target.token().header("alg", json!("ES256")).header("kid", json!(target.key().kid()));
         let guess = guess.with_signature(&number.to_be_bytes().repeat(16));
         wave.add("a guessed token", attacker.call(&Call::get("/orders/17").bearer(&guess)));
-    }
-    wave
-}
-
-/// Stolen names and passwords, a few from each of many addresses, so that no address stands out.
-pub fn credential_stuffing(target: &Target) -> Wave {
-    let mut wave = Wave::new("credential stuffing");
-    let passwords = ["123456", "password", "qwerty", "letmein", "hunter2"];
-    for user in 0..30 {
-        let mut attacker = target.attacker();
-        for password in passwords {
-            let basic = STANDARD.encode(format!("user{user}@example.com:{password}"));
-            let call = Call::get("/orders/17").header("authorization", &format!("Basic {basic}"));
-            wave.add("a stolen password", attacker.call(&call));
-        }
     }
     wave
 }

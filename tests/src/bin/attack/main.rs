@@ -1,4 +1,4 @@
-//! A scripted attack on the gateway of `scripts/run`. `scripts/attack` builds and starts it.
+//! A scripted attack on the gateway of `scripts/run`, or of `scripts/compose`. `scripts/attack` builds and starts it.
 //!
 //! Bounded in count and in time, and to 127.0.0.1: this is a demonstration and a test, and no tool against others.
 #![forbid(unsafe_code)]
@@ -10,20 +10,21 @@ mod paths;
 mod payload;
 mod report;
 mod slow;
+mod stuffing;
 mod target;
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 
 use crate::report::{Report, Wave};
 use crate::slow::Slow;
-use crate::target::Target;
+use crate::target::{DEMO_AUDIENCE, Settings, Target};
 
-/// Attack the gateway of scripts/run, and show what was stopped and by what
+/// Attack the gateway of scripts/run or scripts/compose, and show what was stopped and by what
 ///
 /// Each kind of attack comes from a loopback address of its own, so that a ban hits nobody else. In between, a client with a
 /// good token asks as well. Exit codes: 0 all was stopped, 1 something came through, 2 there is nothing to attack.
@@ -37,6 +38,18 @@ struct Arguments {
     /// The files of scripts/run: its authority, and the key that signs the good tokens
     #[arg(long, value_name = "DIRECTORY", default_value = "target/demo")]
     files: PathBuf,
+
+    /// The audience of the gateway's tokens
+    #[arg(long, value_name = "TEXT", default_value = DEMO_AUDIENCE)]
+    audience: String,
+
+    /// A token of the provider, for the good client; without it, one is signed with the key of `--files`
+    #[arg(long, value_name = "FILE")]
+    good_token: Option<PathBuf>,
+
+    /// Where the gateway leads to the provider's token endpoint
+    #[arg(long, value_name = "PATH")]
+    token_path: Option<String>,
 
     /// Without slow bodies, for which the gateway has a minute's patience
     #[arg(long)]
@@ -52,6 +65,11 @@ fn local_port(text: &str) -> Result<u16> {
     Ok(port.parse()?)
 }
 
+fn read_token(file: &PathBuf) -> Result<String> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(text.trim().to_owned())
+}
+
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,
@@ -65,17 +83,27 @@ fn main() -> ExitCode {
 
 /// Whether all was stopped that must be, and the good client served.
 fn run(arguments: &Arguments) -> Result<bool> {
-    let target = Target::open(arguments.gateway, &arguments.files)?;
+    let good_token = arguments.good_token.as_ref().map(read_token).transpose()?;
+    let settings = Settings {
+        port: arguments.gateway,
+        audience: arguments.audience.clone(),
+        good_token,
+        token_path: arguments.token_path.clone(),
+    };
+    let target = Target::open(settings, &arguments.files)?;
     let mut out = std::io::stdout();
     let mut report = Report::start(&mut out)?;
     // They trickle while all else goes on, and are judged at the end.
     let heads = Slow::heads(&target)?;
     let bodies = if arguments.quick { None } else { Some(Slow::bodies(&target)?) };
-    let waves: [fn(&Target) -> Wave; 12] = [
+    let waves: [fn(&Target) -> Wave; 15] = [
         paths::probing,
         paths::ambiguous,
         forgeries::brute_force,
-        forgeries::credential_stuffing,
+        stuffing::many_accounts,
+        stuffing::one_account,
+        stuffing::api_keys,
+        stuffing::client_secrets,
         forgeries::forged_tokens,
         forgeries::missing_scopes,
         payload::in_queries,
@@ -86,7 +114,11 @@ fn run(arguments: &Arguments) -> Result<bool> {
         floods::requests,
     ];
     for wave in waves {
-        report.add(&wave(&target), &mut out)?;
+        let wave = wave(&target);
+        if wave.is_empty() {
+            continue;
+        }
+        report.add(&wave, &mut out)?;
         report.good_client(target.good_client_is_served());
     }
     for slow in [Some(heads), bodies].into_iter().flatten() {

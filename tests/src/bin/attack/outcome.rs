@@ -28,6 +28,16 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// The same, where it is not Envoy that answers but the service behind it.
+    pub fn by_the_service(self) -> Self {
+        match self {
+            Self::Stopped(by) => Self::Stopped(by.replace(" by Envoy", " by the service")),
+            through @ Self::Through(_) => through,
+        }
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

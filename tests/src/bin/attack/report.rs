@@ -45,6 +45,11 @@ impl Wave {
         }
     }
 
+    /// Whether nothing was sent.
+    pub fn is_empty(&self) -> bool {
+        self.sent == 0
+    }
+
     fn failed(&self) -> bool {
         self.through.len() > self.admitted
     }

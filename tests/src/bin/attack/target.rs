@@ -20,9 +20,24 @@ use crate::outcome::Outcome;
 /// How long a gateway that has just started may take to have its keys.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The audience of the tokens of `scripts/run`.
+pub const DEMO_AUDIENCE: &str = "demo-api";
+
+/// Which gateway it is.
+pub struct Settings {
+    /// Its port on 127.0.0.1.
+    pub port: u16,
+    /// The audience of its tokens.
+    pub audience: String,
+    /// A token of its provider, for the good client; without it, the key signs one.
+    pub good_token: Option<String>,
+    /// Where it leads to its provider's token endpoint.
+    pub token_path: Option<String>,
+}
+
 /// A gateway on 127.0.0.1.
 pub struct Target {
-    port: u16,
+    settings: Settings,
     tls: Arc<ClientConfig>,
     key: SigningKey,
     /// The second and third number of the attackers' addresses: others in each run, since bans outlive it.
@@ -36,7 +51,7 @@ impl Target {
     ///
     /// # Errors
     /// The gateway does not run, or serves no good token: then there is nothing to learn from an attack.
-    pub fn open(port: u16, files: &Path) -> Result<Self> {
+    pub fn open(settings: Settings, files: &Path) -> Result<Self> {
         let hint = "\n  hint: scripts/run starts it; --files names where its files are, --gateway where it listens";
         let key = files.join("keys/private.jwk.json");
         let text = std::fs::read(&key).with_context(|| format!("cannot read {}{hint}", key.display()))?;
@@ -47,7 +62,8 @@ impl Target {
         let [low, middle, ..] = seed.to_le_bytes();
         // Not 127.0, where everybody else is.
         let network = (middle | 1, low);
-        let target = Self { port, tls, key, network, next: Cell::new(0), subjects: Cell::new(0) };
+        let port = settings.port;
+        let target = Self { settings, tls, key, network, next: Cell::new(0), subjects: Cell::new(0) };
         target.connect(Ipv4Addr::LOCALHOST).with_context(|| format!("no gateway at 127.0.0.1:{port}{hint}"))?;
         if !eventually(PATIENCE, || target.good_client_is_served()) {
             bail!("the gateway does not serve a good token: {}{hint}", target.good_client());
@@ -57,7 +73,7 @@ impl Target {
 
     /// A connection from `source`.
     pub fn connect(&self, source: Ipv4Addr) -> Result<Client> {
-        Client::connect_tls_from(source, self.port, Arc::clone(&self.tls), "localhost")
+        Client::connect_tls_from(source, self.settings.port, Arc::clone(&self.tls), "localhost")
     }
 
     /// Somebody at an address of their own.
@@ -73,10 +89,17 @@ impl Target {
         &self.key
     }
 
+    /// Where the gateway leads to its provider's token endpoint.
+    pub fn token_path(&self) -> Option<&str> {
+        self.settings.token_path.as_deref()
+    }
+
     /// A good token to be, of a subject that nobody else has: no limit of others is used up.
     pub fn token(&self) -> Token {
         self.subjects.set(self.subjects.get() + 1);
-        Token::of(&format!("attack-{}-{}", std::process::id(), self.subjects.get()))
+        let (audience, number) = (&self.settings.audience, self.subjects.get());
+        Token::of(&format!("attack-{}-{number}", std::process::id()))
+            .claim("aud", serde_json::json!(audience))
             .scope("read_orders write_orders read_reports")
     }
 
@@ -91,7 +114,8 @@ impl Target {
     }
 
     fn good_client(&self) -> Outcome {
-        let call = Call::get("/orders/17").bearer(&self.good());
+        let token = self.settings.good_token.clone().unwrap_or_else(|| self.good());
+        let call = Call::get("/orders/7").bearer(&token);
         Outcome::of(self.connect(Ipv4Addr::LOCALHOST).and_then(|mut client| client.call(&call)))
     }
 }
