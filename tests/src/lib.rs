@@ -8,6 +8,7 @@
 
 pub mod cases;
 pub mod client;
+pub mod collector;
 pub mod config;
 pub mod dpop;
 pub mod elsewhere;
@@ -26,6 +27,7 @@ mod pieces;
 pub mod pki;
 pub mod process;
 pub mod prometheus;
+pub mod protobuf;
 pub mod redis;
 pub mod reference;
 pub mod refusal;

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::answer::{Answer, Denial, LocalAnswer, Reason};
-use crate::audit;
+use crate::audit::{self, Decided};
 use crate::bans::Stage;
 use crate::config::schema::{Mode, Serve};
 use crate::counters::{CounterId, Verdict};
@@ -568,6 +568,11 @@ impl<'a> Walk<'a> {
         // What only monitor mode let pass is not told as if nothing had been.
         if let Some(reason) = self.progress.watched {
             self.engine.tell(self.found.rule, reason, Verdict::Monitored, principal);
+            return;
+        }
+        let sample = self.policy.sample_of(self.found.rule);
+        if self.engine.samples(sample, plain_text(self.head.headers(), "x-request-id")) {
+            self.audit(Decided::Allowed(sample));
         }
     }
 
@@ -577,6 +582,11 @@ impl<'a> Walk<'a> {
         if verdict == Verdict::Monitored {
             self.progress.watched.get_or_insert(denial.reason);
         }
+        self.audit(Decided::Refused(denial, verdict));
+        self.count_offence(denial, verdict);
+    }
+
+    fn audit(&mut self, decided: Decided<'_>) {
         let client = self.address();
         let target = self.head.target().split(|b| *b == b'?').next().unwrap_or_default();
         let raw_path = String::from_utf8_lossy(target);
@@ -584,8 +594,7 @@ impl<'a> Walk<'a> {
         let principal = self.found.principal.as_ref();
         let event = audit::Event {
             now: self.now,
-            denial,
-            verdict,
+            decided,
             rule: self.policy.rule_label(self.found.rule).unwrap_or("none"),
             method: Some(self.head.method().as_str()),
             path: Some(&path),
@@ -596,7 +605,6 @@ impl<'a> Walk<'a> {
         };
         let line = event.to_line();
         self.engine.log.push(line);
-        self.count_offence(denial, verdict);
     }
 
     fn address(&self) -> Option<IpAddr> {
