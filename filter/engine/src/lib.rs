@@ -57,4 +57,4 @@ pub use key_sets::{FetchId, RequestId};
 pub use limiter::Settlement;
 pub use routes::JudgedRoute;
 pub use surge::{GAUGES, GaugeId};
-pub use walk::Body;
+pub use walk::{Body, Wanted};

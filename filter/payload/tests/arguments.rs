@@ -393,3 +393,41 @@ fn a_text_of_xml_is_read_as_its_reader_gets_it() {
         assert!(verdict.is_clean(), "{body}: {:?}", found(&verdict));
     }
 }
+
+/// A field of a message that holds text, or a message.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    #[allow(clippy::cast_possible_truncation)]
+    let length = [0x80 | (content.len() & 0x7f) as u8, (content.len() >> 7) as u8];
+    [&[number << 3 | 2][..], &length, content].concat()
+}
+
+#[test]
+fn texts_in_protocol_buffers_are_values() {
+    let attack = b"1' or '1'='1";
+    for (message, name) in [
+        (field(1, attack), "json 1"),
+        ([&b"\x08\x96\x01"[..], &field(3, &field(2, attack))].concat(), "json 3.2"),
+        ([field(1, b"tea"), field(2, &field(1, &field(15, attack)))].concat(), "json 2.1.15"),
+        // Cut off behind it.
+        ([field(1, attack), b"\x12\x20ab".to_vec()].concat(), "json 1"),
+        (attack.to_vec(), "text "),
+    ] {
+        for kind in ["application/grpc", "application/grpc+proto", "application/grpc; a=b"] {
+            let verdict = inspected(1, "/", &[("content-type", kind)], &message);
+            assert!(is_attack(&verdict), "{kind}: {message:?}");
+            assert!(found(&verdict).iter().any(|f| f.ends_with(name)), "{name}: {:?}", found(&verdict));
+        }
+    }
+    let json = posted("application/grpc+json", "{\"a\": \"1' or '1'='1\"}");
+    assert!(found(&json).iter().any(|f| f.ends_with("json a")), "{:?}", found(&json));
+    for honest in [
+        vec![],
+        b"\x08\x96\x01\x15\0\0\x80\x3f".to_vec(),
+        [field(1, b"O'Brien & Sons"), field(2, &field(1, b"alice@example.com")), field(3, &[0xff, 0xfe, 0, 1])]
+            .concat(),
+        field(1, "\u{1f600} tea; cake -- and more".as_bytes()),
+    ] {
+        let verdict = inspected(1, "/", &[("content-type", "application/grpc")], &honest);
+        assert!(verdict.is_clean(), "{honest:?}: {:?}", found(&verdict));
+    }
+}

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use portcullis_engine::answer::{Answer, LocalAnswer};
 use portcullis_engine::responses::Dress;
-use portcullis_engine::{Body, HeaderChange, JudgedRoute, Passage, RequestId, Settlement, Step};
+use portcullis_engine::{Body, HeaderChange, JudgedRoute, Passage, RequestId, Settlement, Step, Wanted};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
@@ -18,8 +18,8 @@ enum Stage {
     Fresh,
     /// The head is held back: a key set or an answer is on its way.
     Held,
-    /// The head is held back until the body is there, of at most so many bytes.
-    Body(usize),
+    /// The head is held back until so much of the body is there.
+    Body(Wanted),
     /// The request goes on.
     Passed,
     /// The request was answered.
@@ -66,8 +66,8 @@ impl From<Passage> for Response {
 pub enum Verdict {
     /// It goes on, with such a response.
     Passed(Response),
-    /// Its body has to come first, of at most so many bytes.
-    Body(usize),
+    /// Its body has to come first, so much of it.
+    Body(Wanted),
     /// It was answered.
     Refused,
 }
@@ -89,7 +89,7 @@ impl Stream {
                     self.stage = Stage::Passed;
                     self.response = response;
                 }
-                Verdict::Body(max) => self.stage = Stage::Body(max),
+                Verdict::Body(wanted) => self.stage = Stage::Body(wanted),
                 Verdict::Refused => self.stage = Stage::Refused,
             }
         }
@@ -100,7 +100,9 @@ impl Stream {
     fn on_body(&mut self, size: usize, end: bool) -> Action {
         match self.stage() {
             Stage::Passed => Action::Continue,
-            Stage::Body(max) if size > max || end => self.take_body(SeenBody { size, complete: end }, max),
+            Stage::Body(wanted) if end || is_there(wanted, size) => {
+                self.take_body(SeenBody { size, complete: end }, wanted)
+            }
             // While a verdict is pending the body must wait too, or the whole request would leave unchecked.
             Stage::Held => {
                 if let Some(shell) = &self.shell {
@@ -123,7 +125,7 @@ impl Stream {
                 (if action == Action::Continue { Stage::Passed } else { Stage::Refused }, action)
             }
             Step::Hold => (Stage::Held, Action::Pause),
-            Step::NeedBody(max) => (Stage::Body(max), Action::Pause),
+            Step::NeedBody(wanted) => (Stage::Body(wanted), Action::Pause),
             Step::Deny(answer) => {
                 refuse(&answer);
                 (Stage::Refused, Action::Pause)
@@ -175,21 +177,32 @@ impl Stream {
         }
     }
 
-    fn take_body(&mut self, body: SeenBody, max: usize) -> Action {
+    fn take_body(&mut self, body: SeenBody, wanted: Wanted) -> Action {
         let Some(shell) = self.shell.clone() else { return Action::Pause };
-        let step = judge_body(&shell, self.id, body, max);
+        let step = judge_body(&shell, self.id, body, wanted);
         self.carry_out(step)
     }
 }
 
-/// Gives the engine a body that is complete, or longer than `max` bytes. The request is the effective context.
-fn judge_body(shell: &Shell, id: RequestId, body: SeenBody, max: usize) -> Step {
-    let bytes = match body.size.min(max) {
+/// Whether enough of a body is there before it has ended.
+fn is_there(wanted: Wanted, size: usize) -> bool {
+    const PREFIX: usize = 5;
+    let start = match wanted.is_grpc && size >= PREFIX {
+        true => host::buffer(Buffer::Request, PREFIX).unwrap_or_default(),
+        false => Vec::new(),
+    };
+    wanted.is_there(size, &start)
+}
+
+/// Gives the engine as much of a body as it wants, or all that there is. The request is the effective context.
+fn judge_body(shell: &Shell, id: RequestId, body: SeenBody, wanted: Wanted) -> Step {
+    let size = body.size.min(wanted.max_bytes);
+    let bytes = match size {
         0 => Some(Vec::new()),
         size => host::buffer(Buffer::Request, size),
     };
     // A body that cannot be read is no empty one.
-    let Some(bytes) = bytes.filter(|bytes| bytes.len() >= body.size.min(max)) else {
+    let Some(bytes) = bytes.filter(|bytes| bytes.len() >= size) else {
         shell.end(id);
         return Step::Deny(Answer {
             status: 500,
@@ -198,7 +211,7 @@ fn judge_body(shell: &Shell, id: RequestId, body: SeenBody, max: usize) -> Step 
             details: INTERNAL.to_owned(),
         });
     };
-    let body = if body.size > max { Body::Longer(&bytes) } else { Body::Whole(&bytes) };
+    let body = wanted.body(&bytes, body.size);
     let mut engine = shell.engine.borrow_mut();
     let step = engine.on_body(id, body, shell.ports(), host::now());
     shell.flush(&mut engine);
@@ -298,11 +311,11 @@ pub fn context_id(id: RequestId) -> u32 {
 pub fn decide_held(shell: &Shell, id: RequestId, step: Step, body: SeenBody) -> Option<Verdict> {
     match step {
         Step::Hold => None,
-        Step::NeedBody(max) if body.complete || body.size > max => {
-            let step = judge_body(shell, id, body, max);
+        Step::NeedBody(wanted) if body.complete || is_there(wanted, body.size) => {
+            let step = judge_body(shell, id, body, wanted);
             decide_held(shell, id, step, body)
         }
-        Step::NeedBody(max) => Some(Verdict::Body(max)),
+        Step::NeedBody(wanted) => Some(Verdict::Body(wanted)),
         Step::Deny(answer) => {
             refuse(&answer);
             Some(Verdict::Refused)

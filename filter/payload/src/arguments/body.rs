@@ -5,18 +5,21 @@ use crate::own::Kind;
 use crate::verdict::{Place, Source};
 
 use super::duplicates::{self, Part};
-use super::{Request, Values, charset, graphql, json, multipart, xml};
+use super::{Request, Values, charset, graphql, json, multipart, protobuf, xml};
 
 /// Hands on the values of the body.
 pub fn inspect(request: &Request<'_>, values: &mut Values<'_, '_>) {
+    let declared = request.header(b"content-type").unwrap_or_default();
+    let kind = trimmed(part(declared, 0, declared.iter().position(|&b| b == b';').unwrap_or(declared.len())))
+        .to_ascii_lowercase();
+    if kind == b"application/grpc" || kind == b"application/grpc+proto" {
+        return protobuf::inspect(request.body, values);
+    }
     let body = charset::in_utf8(request.body);
     let body = &*body;
     if trimmed(body).is_empty() {
         return;
     }
-    let declared = request.header(b"content-type").unwrap_or_default();
-    let kind = trimmed(part(declared, 0, declared.iter().position(|&b| b == b';').unwrap_or(declared.len())))
-        .to_ascii_lowercase();
     let query = Part::Pairs(Place::Query, request.query());
     if kind.starts_with(b"multipart/") {
         let fields = multipart::inspect(declared, body, values);

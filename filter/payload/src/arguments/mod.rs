@@ -10,6 +10,7 @@ mod multipart;
 mod own;
 mod pairs;
 mod parameters;
+mod protobuf;
 mod xml;
 
 use crate::bytes::{part, rest, trimmed};
