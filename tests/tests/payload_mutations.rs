@@ -227,7 +227,7 @@ fn commented(text: &str, blank: &str) -> Vec<u8> {
 
 fn plain_json(text: &str) -> String {
     let quoted = Value::from(text).to_string();
-    quoted[1..quoted.len() - 1].to_owned()
+    quoted.strip_prefix('"').and_then(|quoted| quoted.strip_suffix('"')).unwrap().to_owned()
 }
 
 fn escapes(text: &str, upper: bool) -> String {
