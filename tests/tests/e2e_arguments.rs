@@ -1,6 +1,6 @@
 //! Payload rules in the real Envoy: bodies of every kind, attacks that are cut over parameters of one name, and tricks of multipart;
 //! refused and watched, and honest ones of the same kinds pass.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use portcullis_tests::client::{Call, Client, Response};
 use portcullis_tests::gateway::Gateway;
