@@ -42,6 +42,7 @@ impl World {
                 "rules": [
                     {"name": "held", "match": {"prefix": "/api/held"}, "require": "partner"},
                     {"name": "watched", "match": {"prefix": "/api/watched"}, "allow": "public", "payload": {"mode": "monitor"}},
+                    {"name": "spoken_to", "match": {"prefix": "/api/spoken_to"}, "allow": "public", "payload": {"grpc": "head"}},
                     {"name": "start", "match": {"prefix": "/api/start"}, "allow": "public",
                      "payload": {"max_body": "1KiB", "on_over": "scan_prefix"}},
                     {"name": "except", "match": {"prefix": "/api/except"}, "allow": "public",
@@ -314,4 +315,76 @@ fn streams_are_not_waited_for() {
     drop(client);
     assert_eq!(world.call(&json_body("{}")).status, 200);
     world.gateway.check_unharmed().unwrap();
+}
+
+/// A message of gRPC with one text in it.
+fn message(text: &str) -> Vec<u8> {
+    let length = u8::try_from(text.len()).unwrap();
+    [&[0, 0, 0, 0, length + 2, 0x0a, length], text.as_bytes()].concat()
+}
+
+fn grpc_call(path: &str) -> Call {
+    Call::new("POST", path).header("content-type", "application/grpc").header("te", "trailers")
+}
+
+#[test]
+fn the_first_message_of_a_grpc_call_is_judged_before_its_head_goes_on() {
+    let world = World::start();
+    let seen = || world.gateway.stat("cluster.api.upstream_rq_total").unwrap();
+    // A stream that stays open: its first message comes in pieces, cut wherever it may be.
+    let attack = message("1' or '1'='1");
+    for at in 1..attack.len() {
+        let mut client = world.connect();
+        client.send(&grpc_call("/api").header("transfer-encoding", "chunked").to_bytes()).unwrap();
+        let (first, second) = attack.split_at(at);
+        client.send(&chunk(first)).unwrap();
+        let response = client.raw(&chunk(second)).unwrap();
+        assert_eq!((response.status, response.header("grpc-status")), (200, Some("7")), "cut at {at}");
+        assert_eq!(seen(), 0, "cut at {at}: the service saw it");
+    }
+    let call = |body: &[u8], path: &str| world.connect().call_in_chunks(grpc_call(path), [body], b"0\r\n\r\n").unwrap();
+    assert_eq!(call(&attack, "/api").header("grpc-status"), Some("7"));
+    // An honest one goes on at once, and what follows it as it comes.
+    let mut client = world.connect();
+    client.send(&grpc_call("/api").header("transfer-encoding", "chunked").to_bytes()).unwrap();
+    client.send(&chunk(&message("O'Brien & Sons"))).unwrap();
+    assert!(eventually(Duration::from_secs(5), || seen() == 1), "it waits for the end of the stream");
+    let response = client.raw(&[chunk(&attack), b"0\r\n\r\n".to_vec()].concat()).unwrap();
+    assert_eq!(response.status, 200);
+    assert_eq!(world.service.requests().last().unwrap().body, [message("O'Brien & Sons"), attack.clone()].concat());
+    // Watched, and where the service speaks first.
+    let watched = call(&attack, "/api/watched");
+    assert_eq!((watched.status, watched.header("grpc-status")), (200, None));
+    let event = world.gateway.audit_of(watched.header("x-request-id").unwrap()).unwrap();
+    assert_eq!(event["event.action"], json!("request_monitored"), "{event}");
+    let before = seen();
+    let mut client = world.connect();
+    client.send(&grpc_call("/api/spoken_to").header("transfer-encoding", "chunked").to_bytes()).unwrap();
+    assert!(eventually(Duration::from_secs(5), || seen() == before + 1), "it waits for a message");
+    world.gateway.check_unharmed().unwrap();
+}
+
+#[test]
+fn a_grpc_call_that_is_held_for_its_caller_is_judged_with_what_came_meanwhile() {
+    let world = World::start();
+    let open = |token: &str, text: &str| {
+        let mut client = world.connect();
+        let head = grpc_call("/api/held").bearer(token).header("transfer-encoding", "chunked").to_bytes();
+        client.send(&[head, chunk(&message(text))].concat()).unwrap();
+        client
+    };
+    world.introspector.activate("one", json!({"sub": "alice"}));
+    let response = open("one", "1' or '1'='1").raw(b"").unwrap();
+    assert_eq!(response.header("grpc-status"), Some("7"));
+    assert_eq!(world.gateway.stat("cluster.api.upstream_rq_total").unwrap(), 0);
+    world.introspector.activate("two", json!({"sub": "alice"}));
+    let client = open("two", "tea");
+    let seen = || world.gateway.stat("cluster.api.upstream_rq_total").unwrap();
+    assert!(eventually(Duration::from_secs(5), || seen() == 1), "it waits for the end of the stream");
+    drop(client);
+    world.gateway.check_unharmed().unwrap();
+}
+
+fn chunk(bytes: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }

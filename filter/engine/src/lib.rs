@@ -58,4 +58,4 @@ pub use gauges::{GaugeChange, GaugeId, HISTOGRAMS, OWN_TIME, OWN_TIME_EVERY, WAI
 pub use key_sets::{FetchId, RequestId};
 pub use limiter::Settlement;
 pub use routes::JudgedRoute;
-pub use walk::Body;
+pub use walk::{Body, Wanted};

@@ -68,10 +68,13 @@ fn content_type(value: &[u8], inspection: &mut Inspection<'_>) {
     if kind.starts_with(b"multipart/") {
         let boundary =
             parameters.split(|&b| b == b';').find_map(|p| trimmed(p).strip_prefix(b"boundary=")).unwrap_or_default();
+        // Readers differ about which of two is meant, and about the forms of RFC 2231.
+        let names = || parameters.split(|&b| b == b';').map(trimmed).filter(|p| p.starts_with(b"boundary"));
         let known = |b: &u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=?\" ".contains(b);
         let usual = [&b"form-data"[..], b"mixed", b"related", b"alternative", b"byteranges"];
         if !usual.contains(&part(kind, 10, kind.len()))
             || boundary.is_empty()
+            || names().count() > 1
             || boundary.len() > 74
             || boundary.first() == Some(&b' ')
             || !boundary.iter().all(known)
@@ -83,8 +86,7 @@ fn content_type(value: &[u8], inspection: &mut Inspection<'_>) {
     let mut count = 0;
     for charset in charsets {
         count += 1;
-        let charset: Vec<u8> = charset.iter().copied().filter(|&b| b != b'"' && b != b'\'').collect();
-        if !CHARSETS.contains(&trimmed(&charset)) {
+        if !is_known_charset(charset) {
             inspection.note(id::PROTOCOL_CHARSET, source, value);
         }
     }
@@ -94,6 +96,12 @@ fn content_type(value: &[u8], inspection: &mut Inspection<'_>) {
     if contains(parameters, b"application/") || contains(parameters, b"text/") || contains(parameters, b"multipart/") {
         inspection.note(id::PROTOCOL_SECOND_CONTENT_TYPE, source, value);
     }
+}
+
+/// Whether text of a character set is what it looks like to a filter.
+pub fn is_known_charset(name: &[u8]) -> bool {
+    let name: Vec<u8> = name.iter().filter(|b| !matches!(b, b'"' | b'\'')).map(u8::to_ascii_lowercase).collect();
+    CHARSETS.contains(&trimmed(&name))
 }
 
 const CHARSETS: &[&[u8]] = &[b"utf-8", b"utf8", b"iso-8859-1", b"iso-8859-15", b"windows-1252", b"us-ascii"];

@@ -80,7 +80,20 @@ pub(crate) struct Evidence<'a> {
     verdict: &'a mut Verdict,
     source: Source<'a>,
     scores: [u16; FAMILIES],
-    fired: [u64; 16],
+    fired: Fired,
+    /// Findings are not kept: they were, when this value was judged before.
+    is_quiet: bool,
+}
+
+/// The rules that have found something, one bit for each.
+type Fired = [u64; 16];
+
+/// What the values that are joined to one have shown by themselves.
+#[derive(Default)]
+struct Before {
+    scores: [u16; FAMILIES],
+    fired: Fired,
+    is_quiet: bool,
 }
 
 impl Evidence<'_> {
@@ -100,12 +113,25 @@ impl Evidence<'_> {
         if let Some(score) = self.scores.get_mut(rule.family() as usize) {
             *score = score.saturating_add(u16::from(weight));
         }
-        self.verdict.note(FoundBy::BuiltIn(rule), self.source, excerpt, u16::from(weight));
+        if !self.is_quiet {
+            self.verdict.note(FoundBy::BuiltIn(rule), self.source, excerpt, u16::from(weight));
+        }
     }
 
     /// Where the value stood.
     pub(crate) fn place(&self) -> Place {
         self.source.place
+    }
+}
+
+impl Before {
+    fn add(&mut self, scores: &[u16; FAMILIES], fired: &Fired) {
+        for (mine, theirs) in self.scores.iter_mut().zip(scores) {
+            *mine = (*mine).max(*theirs);
+        }
+        for (mine, theirs) in self.fired.iter_mut().zip(fired) {
+            *mine |= theirs;
+        }
     }
 }
 
@@ -199,37 +225,63 @@ impl<'a> Inspection<'a> {
 
     /// Judges one value. Decoding that belongs to its place (the percent signs of a query, the escapes of JSON) is done already.
     pub fn value(&mut self, source: Source<'_>, value: &[u8]) {
+        self.judge(source, value, &mut Before::default());
+    }
+
+    /// Judges values of one name as servers join them. Each was judged by itself already: only what they show together counts.
+    pub(crate) fn joined(&mut self, source: Source<'_>, values: &[Vec<u8>]) {
+        let mut before = Before { is_quiet: true, ..Before::default() };
+        for value in values {
+            self.judge(source, value, &mut before);
+        }
+        before.is_quiet = false;
+        for between in [&b","[..], b""] {
+            self.judge(source, &values.join(between), &mut before);
+        }
+    }
+
+    fn judge(&mut self, source: Source<'_>, value: &[u8], before: &mut Before) {
         // Numbers, dates and single bytes say nothing.
         let kinds = mask::of(value);
         if value.len() < 2 || (kinds & !(mask::DIGIT | mask::DASH) == 0 && !contains(value, b"--")) {
             return;
         }
-        self.plain(source, value, kinds, TEXT);
         let mut inner = std::mem::take(&mut self.scratch.inner);
-        if value.len() >= 10
-            && kinds & mask::UPPER != 0
-            && kinds & mask::LETTER != 0
-            && !matches!(source.place, Place::Name | Place::UserAgent)
-            && base64::text(value, &mut inner)
-        {
+        if self.plain(source, value, (kinds, TEXT), before, &mut inner) {
             let kinds = mask::of(&inner);
-            self.plain(source, &inner, kinds, TEXT | BASE64);
+            self.plain(source, &inner, (kinds, TEXT | BASE64), before, &mut Vec::new());
         }
         self.scratch.inner = inner;
     }
 
-    fn plain(&mut self, source: Source<'_>, value: &[u8], kinds: u16, views: u8) {
+    /// Judges a value as it stands. Gives whether it is base64, and writes what it holds to `inner`.
+    fn plain(
+        &mut self,
+        source: Source<'_>,
+        value: &[u8],
+        (kinds, views): (u16, u8),
+        before: &mut Before,
+        inner: &mut Vec<u8>,
+    ) -> bool {
         self.steps.left = self.steps.left.saturating_add(STEPS_PER_BYTE * value.len() as u64);
         let Scratch { text, other, view, tokens, .. } = &mut *self.scratch;
         let trace = normalise(value, kinds, text, other);
         let kinds = if trace.changed { mask::of(text) } else { kinds };
+        let holds_text = views == TEXT
+            && text.len() >= 10
+            && kinds & mask::UPPER != 0
+            && kinds & mask::LETTER != 0
+            && !matches!(source.place, Place::Name | Place::UserAgent)
+            && base64::text(text, inner);
+        text.make_ascii_lowercase();
         self.verdict.depth = self.verdict.depth.max(trace.depth);
         let mut evidence = Evidence {
             settings: self.settings,
             verdict: &mut self.verdict,
             source,
             scores: [0; FAMILIES],
-            fired: [0; 16],
+            fired: if before.is_quiet { [0; 16] } else { before.fired },
+            is_quiet: before.is_quiet,
         };
         search(&self.scanner.automaton, text, views, &mut evidence, &mut self.steps);
         for which in [View::Sql, View::Shell, View::Path, View::Squeezed] {
@@ -247,8 +299,17 @@ impl<'a> Inspection<'a> {
         if self.steps.left == 0 {
             evidence.add(id::PROTOCOL_TOO_COSTLY, b"");
         }
-        let scores = evidence.scores;
+        let Evidence { mut scores, fired, .. } = evidence;
+        if before.is_quiet {
+            before.add(&scores, &fired);
+            return holds_text;
+        }
+        // Something new makes what was there before count with it.
+        for (score, earlier) in scores.iter_mut().zip(&before.scores).filter(|(score, _)| **score > 0) {
+            *score = score.saturating_add(*earlier);
+        }
         self.verdict.raise(&scores);
+        holds_text
     }
 }
 

@@ -64,7 +64,8 @@ fn sql(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
             }
             continue;
         }
-        if byte == b'*' && at(text, i + 1) == b'/' {
+        // The end of a comment that began elsewhere; not `1*/* the next */2`.
+        if byte == b'*' && at(text, i + 1) == b'/' && at(text, i + 2) != b'*' {
             out.push(b' ');
             i += 2;
             continue;

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use portcullis_engine::answer::Answer;
 use portcullis_engine::time::UnixNanos;
-use portcullis_engine::{Body, OWN_TIME, RequestId, Step, WAIT_TIME};
+use portcullis_engine::{Body, OWN_TIME, RequestId, Step, WAIT_TIME, Wanted};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::host::{self, Map};
 use crate::root::{SeenBody, Shell};
-use crate::verdict::{Decided, Response, Verdict, answer_locally, apply, go_on, judge_body, refuse, refuse_inside};
+use crate::verdict::{
+    Decided, Response, Verdict, answer_locally, apply, go_on, is_there, judge_body, refuse, refuse_inside,
+};
 
 /// Where a request stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +22,8 @@ enum Stage {
     Fresh,
     /// The head is held back: a key set or an answer is on its way.
     Held,
-    /// The head is held back until the body is there, of at most so many bytes.
-    Body(usize),
+    /// The head is held back until so much of the body is there.
+    Body(Wanted),
     /// The request goes on.
     Passed,
     /// The request was answered.
@@ -70,7 +72,7 @@ impl Stream {
                     self.stage = Stage::Passed;
                     self.response = response;
                 }
-                Verdict::Body(max) => self.stage = Stage::Body(max),
+                Verdict::Body(wanted) => self.stage = Stage::Body(wanted),
                 Verdict::Refused => self.stage = Stage::Refused,
             }
         }
@@ -81,7 +83,9 @@ impl Stream {
     fn on_body(&mut self, size: usize, end: bool) -> Action {
         match self.stage() {
             Stage::Passed => Action::Continue,
-            Stage::Body(max) if size > max || end => self.take_body(SeenBody { size, complete: end }, max),
+            Stage::Body(wanted) if end || is_there(wanted, size) => {
+                self.take_body(SeenBody { size, complete: end }, wanted)
+            }
             // While a verdict is pending the body must wait too, or the whole request would leave unchecked.
             Stage::Held => {
                 if let Some(shell) = &self.shell {
@@ -107,7 +111,7 @@ impl Stream {
                 self.held_since = host::now();
                 (Stage::Held, Action::Pause)
             }
-            Step::NeedBody(max) => (Stage::Body(max), Action::Pause),
+            Step::NeedBody(wanted) => (Stage::Body(wanted), Action::Pause),
             Step::Deny(answer) => {
                 refuse(&answer);
                 (Stage::Refused, Action::Pause)
@@ -159,9 +163,9 @@ impl Stream {
         }
     }
 
-    fn take_body(&mut self, body: SeenBody, max: usize) -> Action {
+    fn take_body(&mut self, body: SeenBody, wanted: Wanted) -> Action {
         let Some(shell) = self.shell.clone() else { return Action::Pause };
-        let step = judge_body(&shell, self.id, body, max);
+        let step = judge_body(&shell, self.id, body, wanted);
         self.carry_out(step)
     }
 }

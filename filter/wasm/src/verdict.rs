@@ -5,7 +5,7 @@ use std::time::Duration;
 use portcullis_engine::answer::{Answer, LocalAnswer};
 use portcullis_engine::responses::Dress;
 use portcullis_engine::time::UnixNanos;
-use portcullis_engine::{Body, HeaderChange, JudgedRoute, Passage, RequestId, Settlement, Step};
+use portcullis_engine::{HeaderChange, JudgedRoute, Passage, RequestId, Settlement, Step, Wanted};
 use proxy_wasm::types::Action;
 
 use crate::host::{self, Buffer, Map};
@@ -54,20 +54,31 @@ pub struct Decided {
 pub enum Verdict {
     /// It goes on, with such a response.
     Passed(Response),
-    /// Its body has to come first, of at most so many bytes.
-    Body(usize),
+    /// Its body has to come first, so much of it.
+    Body(Wanted),
     /// It was answered.
     Refused,
 }
 
-/// Gives the engine a body that is complete, or longer than `max` bytes. The request is the effective context.
-pub fn judge_body(shell: &Shell, id: RequestId, body: SeenBody, max: usize) -> Step {
-    let bytes = match body.size.min(max) {
+/// Whether enough of a body is there before it has ended.
+pub fn is_there(wanted: Wanted, size: usize) -> bool {
+    const PREFIX: usize = 5;
+    let start = match wanted.is_grpc && size >= PREFIX {
+        true => host::buffer(Buffer::Request, PREFIX).unwrap_or_default(),
+        false => Vec::new(),
+    };
+    wanted.is_there(size, &start)
+}
+
+/// Gives the engine as much of a body as it wants, or all that there is. The request is the effective context.
+pub fn judge_body(shell: &Shell, id: RequestId, body: SeenBody, wanted: Wanted) -> Step {
+    let size = body.size.min(wanted.max_bytes);
+    let bytes = match size {
         0 => Some(Vec::new()),
         size => host::buffer(Buffer::Request, size),
     };
     // A body that cannot be read is no empty one.
-    let Some(bytes) = bytes.filter(|bytes| bytes.len() >= body.size.min(max)) else {
+    let Some(bytes) = bytes.filter(|bytes| bytes.len() >= size) else {
         shell.end(id);
         return Step::Deny(Answer {
             status: 500,
@@ -76,7 +87,7 @@ pub fn judge_body(shell: &Shell, id: RequestId, body: SeenBody, max: usize) -> S
             details: INTERNAL.to_owned(),
         });
     };
-    let body = if body.size > max { Body::Longer(&bytes) } else { Body::Whole(&bytes) };
+    let body = wanted.body(&bytes, body.size);
     let mut engine = shell.engine.borrow_mut();
     let step = engine.on_body(id, body, shell.ports(), host::now());
     shell.flush(&mut engine);
@@ -87,11 +98,11 @@ pub fn judge_body(shell: &Shell, id: RequestId, body: SeenBody, max: usize) -> S
 pub fn decide_held(shell: &Shell, id: RequestId, step: Step, body: SeenBody) -> Option<Verdict> {
     match step {
         Step::Hold => None,
-        Step::NeedBody(max) if body.complete || body.size > max => {
-            let step = judge_body(shell, id, body, max);
+        Step::NeedBody(wanted) if body.complete || is_there(wanted, body.size) => {
+            let step = judge_body(shell, id, body, wanted);
             decide_held(shell, id, step, body)
         }
-        Step::NeedBody(max) => Some(Verdict::Body(max)),
+        Step::NeedBody(wanted) => Some(Verdict::Body(wanted)),
         Step::Deny(answer) => {
             refuse(&answer);
             Some(Verdict::Refused)

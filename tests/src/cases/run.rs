@@ -496,7 +496,7 @@ fn give_body(
     now: UnixNanos,
 ) -> Verdict {
     match verdict {
-        Verdict::NeedBody(max_bytes) => engine.on_body(id, Body::of(body, max_bytes), ports, now),
+        Verdict::NeedBody(wanted) => engine.on_body(id, Body::of(body, wanted), ports, now),
         verdict => verdict,
     }
 }

@@ -140,9 +140,9 @@ impl<'a> Session<'a> {
                 step = next;
             }
         }
-        if let Step::NeedBody(max_bytes) = step {
+        if let Step::NeedBody(wanted) = step {
             let ports = Ports { store: &self.store, signatures: &SoftwareOnly, attributes };
-            step = self.engine.on_body(id, Body::of(body, max_bytes), ports, now);
+            step = self.engine.on_body(id, Body::of(body, wanted), ports, now);
         }
         self.engine.end(id, &self.store, now);
         self.engine.take_counts(&mut counts);

@@ -37,7 +37,7 @@ use crate::routes::JudgedRoute;
 use crate::surge::Surges;
 use crate::time::UnixNanos;
 use crate::token_cache::TokenCache;
-use crate::walk::{Asking, Body, Found, Progress, Stop, Walk};
+use crate::walk::{Asking, Body, Found, Progress, Stop, Walk, Wanted};
 
 /// Fresh randomness: hash seeds, the worker's id, the spread of retries. No verdict depends on it.
 #[derive(Debug, Clone, Copy)]
@@ -61,8 +61,8 @@ pub enum Step {
     Continue(Passage),
     /// Its head is held back; [`Actions::resume`] will name it.
     Hold,
-    /// Its head is held back until its whole body is there, which goes to [`Engine::on_body`]: at most this many bytes.
-    NeedBody(usize),
+    /// Its head is held back until so much of its body is there, which goes to [`Engine::on_body`].
+    NeedBody(Wanted),
     /// The gateway itself has the answer.
     Answer(LocalAnswer),
     /// It is answered so.
@@ -454,9 +454,9 @@ impl Engine {
                 Stop::Serve { rule, serve, caller } => {
                     return self.begin_call(id, Call::new(&head, rule, serve, caller), ports, now);
                 }
-                Stop::NeedBody(suspended, max_bytes) => {
+                Stop::NeedBody(suspended, wanted) => {
                     self.suspended.insert(id, (Held { head, progress, asking: None }, suspended));
-                    return Step::NeedBody(max_bytes);
+                    return Step::NeedBody(wanted);
                 }
                 Stop::AskLimits(asking) => {
                     let callouts = self.questions.as_mut().map(|questions| questions.ask(id, &asking.groups, now));

@@ -13,12 +13,13 @@ use crate::key_sets::RequestId;
 use crate::ports::Ports;
 use crate::responses::Dress;
 use crate::time::UnixNanos;
+use crate::walk::Wanted;
 
 impl Engine {
     pub(super) fn begin_call(&mut self, id: RequestId, call: Call, ports: Ports<'_>, now: UnixNanos) -> Step {
         if call.wants_body() {
             self.calls.insert(id, call);
-            return Step::NeedBody(MAX_CALL_BYTES);
+            return Step::NeedBody(Wanted::up_to(MAX_CALL_BYTES));
         }
         self.answer_call(&call, Some(&[]), ports, now)
     }

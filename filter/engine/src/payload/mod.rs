@@ -3,6 +3,7 @@
 //! The rules themselves are in the package `portcullis-payload`.
 
 mod encoding;
+pub mod grpc;
 
 use std::borrow::Cow;
 
@@ -10,7 +11,7 @@ use portcullis_payload::arguments::{self, Known, Request};
 use portcullis_payload::own::Label;
 use portcullis_payload::{Finding, FoundBy, Scanner, Scratch, Settings, Verdict};
 
-use crate::config::schema::{Mode, OnOver};
+use crate::config::schema::{GrpcBody, Mode, OnOver};
 use crate::http::RequestHead;
 
 pub use encoding::{EncodingError, decoded};
@@ -28,6 +29,8 @@ pub struct PayloadRules {
     pub on_over: OnOver,
     /// The most that a compressed body may become, in bytes.
     pub max_inflated: usize,
+    /// What of a gRPC call is judged.
+    pub grpc: GrpcBody,
 }
 
 /// Two of the same place in the configuration are the same.
@@ -38,9 +41,9 @@ impl PartialEq for PayloadRules {
 }
 
 impl PayloadRules {
-    /// Whether the body of such a request is judged: streams that never end are not.
+    /// Whether the body of such a request is judged: of streams that never end, the first message of gRPC alone.
     pub fn judges_body_of(&self, head: &RequestHead) -> bool {
-        has_end(head)
+        has_end(head) || (self.grpc == GrpcBody::FirstMessage && grpc::is_call(head))
     }
 }
 
@@ -49,17 +52,11 @@ impl PayloadRules {
 /// An upgrade is a GET without a body (RFC 6455, 4.1). Any other request with an `upgrade` header is one that proxy and
 /// service may answer as if the header were not there, body and all: see [`is_upgrade_with_body`].
 pub fn has_end(head: &RequestHead) -> bool {
-    let is_upgrade = is_plain_get(head) && has(head, "upgrade");
-    // gRPC-Web ends, as other requests do.
-    let is_grpc = |kind: &[u8]| {
-        let kind = kind.trim_ascii_start();
-        kind.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
-            && kind.get(16).is_none_or(|next| matches!(next, b'+' | b';' | b' ' | b'\t'))
-    };
-    head.method().as_str() != "CONNECT"
-        && !is_upgrade
-        && !is_upgrade_with_body(head)
-        && !head.headers().get_all("content-type").next().is_some_and(is_grpc)
+    head.method().as_str() != "CONNECT" && !is_upgrade(head) && !is_upgrade_with_body(head) && !grpc::is_declared(head)
+}
+
+fn is_upgrade(head: &RequestHead) -> bool {
+    is_plain_get(head) && has(head, "upgrade")
 }
 
 /// Whether the proxy takes the connection out of HTTP for a request that is no upgrade: there is no end of its body to wait for,

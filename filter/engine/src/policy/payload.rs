@@ -81,6 +81,7 @@ pub fn compile(at: &str, section: &PayloadSection, own: &Own<'_>, problems: &mut
         max_body: section.max_body.as_usize(),
         on_over: section.on_over,
         max_inflated: section.max_inflated.as_usize(),
+        grpc: section.grpc,
     }))
 }
 

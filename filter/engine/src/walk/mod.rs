@@ -41,7 +41,7 @@ use crate::time::UnixNanos;
 
 pub(crate) use found::Found;
 pub(crate) use global_limits::{Asking, Charged};
-pub use payload::Body;
+pub use payload::{Body, Wanted};
 
 /// What a request has behind it when it is judged again.
 #[derive(Debug, Default)]
@@ -92,8 +92,8 @@ pub enum Stop {
         /// The verified subject, for the audit event.
         caller: String,
     },
-    /// The body has to be judged, of at most so many bytes.
-    NeedBody(Box<Found>, usize),
+    /// The body has to be judged, so much of it.
+    NeedBody(Box<Found>, Wanted),
     /// An introspection endpoint has to be asked.
     Ask(Question),
     /// The limit service has to be asked.

@@ -7,7 +7,7 @@ use crate::config::schema::{Mode, OnOver};
 use crate::counters::CounterId;
 use crate::engine::Passage;
 use crate::input::Typed;
-use crate::payload::{Attack, EncodingError, PayloadRules, Signature, decoded, is_upgrade_with_body};
+use crate::payload::{Attack, EncodingError, PayloadRules, Signature, decoded, grpc, is_upgrade_with_body};
 use crate::policy::Rule;
 
 use super::{Stop, Walk};
@@ -21,9 +21,40 @@ pub enum Body<'a> {
     Longer(&'a [u8]),
 }
 
+/// How much of a body is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// At most this much.
+    pub max_bytes: usize,
+    /// Of a gRPC call: no more than its first message.
+    pub is_grpc: bool,
+}
+
+impl Wanted {
+    /// Of a body that ends, at most so many bytes.
+    pub fn up_to(max_bytes: usize) -> Self {
+        Self { max_bytes, is_grpc: false }
+    }
+
+    /// Whether what is there is enough before the body has ended: `size` bytes that begin with `start`.
+    pub fn is_there(self, size: usize, start: &[u8]) -> bool {
+        size > self.max_bytes || (self.is_grpc && grpc::first_end(start).is_some_and(|end| end <= size))
+    }
+
+    /// What is there: `size` bytes, of which `bytes` are the first ones, as many as are asked for.
+    pub fn body(self, bytes: &[u8], size: usize) -> Body<'_> {
+        let end = if self.is_grpc { grpc::first_end(bytes).unwrap_or(size) } else { size };
+        if end > self.max_bytes { Body::Longer(bytes) } else { Body::Whole(bytes) }
+    }
+}
+
 impl<'a> Body<'a> {
-    /// A body that is at hand, where at most `max_bytes` were asked for.
-    pub fn of(bytes: &'a [u8], max_bytes: usize) -> Self {
+    /// A body that is at hand, of which so much was asked for.
+    pub fn of(bytes: &'a [u8], wanted: Wanted) -> Self {
+        wanted.body(bytes.get(..wanted.max_bytes).unwrap_or(bytes), bytes.len())
+    }
+
+    fn cut(bytes: &'a [u8], max_bytes: usize) -> Self {
         match bytes.get(..max_bytes) {
             Some(beginning) if bytes.len() > max_bytes => Self::Longer(beginning),
             _ => Self::Whole(bytes),
@@ -56,7 +87,8 @@ impl<'a> Walk<'a> {
     pub(super) fn wait_for_body(&mut self, rule: &Rule) -> Result<(), Stop> {
         self.found.judged_by.payload = self.body_for_payload(rule)?;
         let Some(max_bytes) = self.found.judged_by.input.max(self.found.judged_by.payload) else { return Ok(()) };
-        Err(Stop::NeedBody(Box::new(self.suspend()), max_bytes))
+        let is_grpc = self.found.judged_by.payload.is_some() && grpc::is_call(self.head);
+        Err(Stop::NeedBody(Box::new(self.suspend()), Wanted { max_bytes, is_grpc }))
     }
 
     /// How much of the body payload rules have to read.
@@ -64,6 +96,9 @@ impl<'a> Walk<'a> {
         let Some(rules) = rule.payload.as_ref().filter(|rules| rules.judges_body_of(self.head)) else {
             return Ok(None);
         };
+        if grpc::is_call(self.head) {
+            return Ok(Some(rules.max_body));
+        }
         let announced = self.head.headers().text("content-length").ok().flatten();
         let is_longer =
             announced.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > rules.max_body);
@@ -89,7 +124,7 @@ impl<'a> Walk<'a> {
             };
             let known = self.check_input_body(rule, bytes, is_whole)?;
             if let Some(rules) = rule.payload.as_ref().filter(|_| self.found.judged_by.payload.is_some()) {
-                let body = match Body::of(bytes, rules.max_body) {
+                let body = match Body::cut(bytes, rules.max_body) {
                     Body::Whole(bytes) if !is_whole => Body::Longer(bytes),
                     body => body,
                 };
@@ -106,13 +141,24 @@ impl<'a> Walk<'a> {
             Body::Longer(bytes) => (bytes, false),
         };
         let mode = self.payload_mode(rule, rules);
-        if !is_whole && rules.on_over == OnOver::Deny {
+        let message = grpc::is_call(self.head).then(|| grpc::first(bytes));
+        let (bytes, is_whole) = match &message {
+            Some(message) => (message.bytes, message.is_whole),
+            None => (bytes, is_whole),
+        };
+        // A message that its stream cuts off is none to the service.
+        let is_too_long = !is_whole && (message.is_none() || matches!(body, Body::Longer(_)));
+        if is_too_long && rules.on_over == OnOver::Deny {
             self.tolerate(mode, Denial::new(Reason::BodyTooLarge, ""))?;
         }
         if bytes.is_empty() {
             return Ok(());
         }
-        let codings: Vec<&[u8]> = self.head.headers().get_all("content-encoding").collect();
+        let codings: Vec<&[u8]> = match &message {
+            Some(message) if message.is_compressed => self.head.headers().get_all("grpc-encoding").collect(),
+            Some(_) => Vec::new(),
+            None => self.head.headers().get_all("content-encoding").collect(),
+        };
         let lenient = !is_whole || rules.on_over == OnOver::ScanPrefix;
         let plain = match decoded(&codings, bytes, rules.max_inflated, !lenient) {
             Ok(plain) => plain,

@@ -1,51 +1,79 @@
-//! Which parser a body gets.
+//! Which parser a body gets: that of its declared type, else the one that its beginning asks for.
 
-use crate::bytes::{find, part, rest, trimmed};
+use crate::bytes::{at, find, part, rest, trimmed};
 use crate::own::Kind;
-use crate::verdict::Place;
+use crate::verdict::{Place, Source};
 
-use super::{Request, Values, json, multipart, xml};
+use super::duplicates::{self, Part};
+use super::{Request, Values, charset, graphql, json, multipart, protobuf, xml};
 
 /// Hands on the values of the body.
 pub fn inspect(request: &Request<'_>, values: &mut Values<'_, '_>) {
-    let body = request.body;
-    if trimmed(body).is_empty() {
-        return;
-    }
     let declared = request.header(b"content-type").unwrap_or_default();
     let kind = trimmed(part(declared, 0, declared.iter().position(|&b| b == b';').unwrap_or(declared.len())))
         .to_ascii_lowercase();
-    if kind.starts_with(b"multipart/") {
-        let boundary = multipart::parameter(declared, b"boundary").unwrap_or_default();
-        return multipart::inspect(boundary, body, values);
+    if kind == b"application/grpc" || kind == b"application/grpc+proto" {
+        return protobuf::inspect(request.body, values);
     }
-    let first = trimmed(body).first().copied().unwrap_or(0);
-    if kind.ends_with(b"json")
-        || kind.ends_with(b"ndjson")
-        || (first == b'{' || first == b'[') && !kind.ends_with(b"urlencoded")
-    {
-        json::inspect(body, values);
-        // A query of GraphQL is a language of its own; its string is judged as one value already.
-        if !matches!(first, b'{' | b'[' | b'"') {
-            values.own(Kind::Text, b"", body);
-            values.give(Place::Text, b"", body);
-        }
+    let body = charset::in_utf8(request.body);
+    let body = &*body;
+    if trimmed(body).is_empty() {
         return;
+    }
+    let query = Part::Pairs(Place::Query, request.query());
+    if kind.starts_with(b"multipart/") {
+        let fields = multipart::inspect(declared, body, values);
+        return duplicates::inspect(&[query, Part::Fields(&fields)], 1, values);
     }
     if kind.ends_with(b"urlencoded") {
         values.pairs(Place::Form, body);
-        return;
+        return duplicates::inspect(&[query, Part::Pairs(Place::Form, body)], 1, values);
     }
-    if kind.ends_with(b"xml") || (first == b'<' && !kind.starts_with(b"text/html")) {
+    // RFC 7464 puts a record separator before each text.
+    let start = trimmed(body.strip_prefix(b"\x1e").unwrap_or(body));
+    if is_graphql(&kind) || (!is_json(&kind) && graphql::is_document(start)) {
+        text(body, values);
+        graphql::inspect(body, Source { place: Place::Text, name: b"" }, values);
+    } else if is_json(&kind) || matches!(at(start, 0), b'{' | b'[') {
+        // What is no JSON is read as one value as well: nobody knows what its reader makes of it.
+        if json::inspect(body, values.inspection.known().strings, values) || !matches!(at(start, 0), b'{' | b'[' | b'"')
+        {
+            text(body, values);
+        }
+    } else if kind.ends_with(b"xml") {
         xml::inspect(body, values);
-        return;
+    } else if at(start, 0) == b'<' && !kind.starts_with(b"text/html") {
+        xml::inspect(body, values);
+        text(body, values);
+    } else {
+        pairs_or_text(body, values, query);
     }
-    // Unknown and plain text: pairs if it looks like some, one value in any case.
+}
+
+/// Unknown and plain text: pairs if it looks like some, one value in any case.
+fn pairs_or_text(body: &[u8], values: &mut Values<'_, '_>, query: Part<'_>) {
     let line = part(body, 0, 4096);
     if find(line, b"=", 0).is_some() && !rest(line, 0).iter().any(|&b| b == b' ' || b == b'\n') {
         values.pairs(Place::Form, body);
+        duplicates::inspect(&[query, Part::Pairs(Place::Form, body)], 1, values);
     } else {
-        values.own(Kind::Text, b"", body);
-        values.give(Place::Text, b"", body);
+        text(body, values);
     }
+}
+
+/// The body as one value.
+pub fn text(body: &[u8], values: &mut Values<'_, '_>) {
+    values.own(Kind::Text, b"", body);
+    values.give(Place::Text, b"", body);
+}
+
+/// Whether a type says JSON: one document, or one for each line.
+pub fn is_json(kind: &[u8]) -> bool {
+    [&b"json"[..], b"jsonl", b"jsonlines", b"json-lines", b"json-seq", b"json5"]
+        .iter()
+        .any(|known| kind.ends_with(known))
+}
+
+fn is_graphql(kind: &[u8]) -> bool {
+    kind == b"application/graphql"
 }

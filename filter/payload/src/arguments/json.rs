@@ -5,31 +5,37 @@ use crate::own::Kind;
 use crate::rules::id;
 use crate::verdict::{Place, Source};
 
-use super::Values;
+use super::{Values, graphql};
 
-/// Hands on every key and every string. Numbers, `true`, `false` and `null` are for an operator's rules only.
-pub fn inspect(text: &[u8], values: &mut Values<'_, '_>) {
+/// Hands on every key and every string; those that begin at `known` bytes are for an operator's rules only, as are numbers, `true`,
+/// `false` and `null`. Gives whether there is something in it that JSON does not have.
+pub fn inspect(text: &[u8], known: &[usize], values: &mut Values<'_, '_>) -> bool {
     let mut key: Vec<u8> = Vec::new();
     let mut string: Vec<u8> = Vec::new();
-    let (mut i, mut depth) = (0, 0u32);
+    let (mut i, mut depth, mut documents, mut is_odd) = (0, 0u32, 0usize, false);
     while let Some(&byte) = text.get(i) {
-        if byte != b'"' {
+        // Some readers take strings in single quotes.
+        if byte != b'"' && byte != b'\'' {
             if byte.is_ascii_alphanumeric() || byte == b'-' {
                 let end = i + rest(text, i).iter().take_while(|b| is_scalar(**b)).count().max(1);
-                values.own(Kind::Json, &key, part(text, i, end));
+                let scalar = part(text, i, end);
+                is_odd |= byte.is_ascii_alphabetic() && !matches!(scalar, b"true" | b"false" | b"null" | b"NaN");
+                values.own(Kind::Json, &key, scalar);
                 i = end;
                 continue;
             }
             match byte {
                 b'{' | b'[' => depth += 1,
                 b'}' | b']' => depth = depth.saturating_sub(1),
-                _ => {}
+                b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' | 0x1e => {}
+                _ => is_odd = true,
             }
             i += 1;
             continue;
         }
+        is_odd |= byte == b'\'';
         let quote = i;
-        i += 1 + unescape(rest(text, i + 1), &mut string);
+        i += 1 + unescape(rest(text, i + 1), byte, &mut string);
         let mut next = i;
         while matches!(at(text, next), b' ' | b'\t' | b'\n' | b'\r') {
             next += 1;
@@ -42,11 +48,17 @@ pub fn inspect(text: &[u8], values: &mut Values<'_, '_>) {
             operator(&key, rest(text, i), depth, values);
         } else {
             values.own(Kind::Json, &key, &string);
-            if values.inspection.known().strings.binary_search(&quote).is_err() {
+            if known.binary_search(&quote).is_err() {
                 values.give(Place::Json, &key, &string);
+            }
+            if key == b"query" && graphql::is_document(&string) {
+                documents += 1;
+                graphql::inspect(&string, Source { place: Place::Json, name: &key }, values);
             }
         }
     }
+    graphql::judge_batch(documents, values);
+    is_odd
 }
 
 /// A byte of a number, or of `true`, `false` and `null`.
@@ -86,18 +98,18 @@ fn operator(key: &[u8], after: &[u8], depth: u32, values: &mut Values<'_, '_>) {
     }
 }
 
-/// Writes the string whose opening quote stands before `text`. Gives the bytes up to and with its closing quote.
-pub fn unescape(text: &[u8], out: &mut Vec<u8>) -> usize {
+/// Writes the string whose opening `quote` stands before `text`. Gives the bytes up to and with its closing quote.
+pub fn unescape(text: &[u8], quote: u8, out: &mut Vec<u8>) -> usize {
     out.clear();
     let mut i = 0;
     loop {
         let tail = rest(text, i);
-        let plain = tail.iter().position(|&b| b == b'"' || b == b'\\').unwrap_or(tail.len());
+        let plain = tail.iter().position(|&b| b == quote || b == b'\\').unwrap_or(tail.len());
         out.extend_from_slice(part(tail, 0, plain));
         i += plain;
         let Some(&byte) = text.get(i) else { break };
         match byte {
-            b'"' => return i + 1,
+            _ if byte == quote => return i + 1,
             b'\\' => {
                 let escaped = at(text, i + 1);
                 i += 2;
@@ -121,6 +133,7 @@ pub fn unescape(text: &[u8], out: &mut Vec<u8>) -> usize {
                         None => out.extend_from_slice(b"\\u"),
                     },
                     b'"' | b'\\' | b'/' => out.push(escaped),
+                    b'\'' if quote == b'\'' => out.push(escaped),
                     _ => {
                         out.push(b'\\');
                         if i <= text.len() {

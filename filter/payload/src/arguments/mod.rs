@@ -1,11 +1,16 @@
 //! The values of a whole request: path, query, headers, cookies, body. For a request that is at hand in one piece; what it reads is bounded.
 
 mod body;
+mod charset;
 mod decode;
+mod duplicates;
+mod graphql;
 mod json;
 mod multipart;
 mod own;
 mod pairs;
+mod parameters;
+mod protobuf;
 mod xml;
 
 use crate::bytes::{part, rest, trimmed};
@@ -14,6 +19,8 @@ use crate::protocol;
 use crate::rules::id;
 use crate::scanner::Inspection;
 use crate::verdict::{Place, Source};
+
+use duplicates::Part;
 
 pub use decode::percent_decoded;
 pub use pairs::each as each_pair;
@@ -52,6 +59,21 @@ impl<'a> Request<'a> {
     pub fn header(&self, name: &[u8]) -> Option<&'a [u8]> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|&(_, value)| value)
     }
+
+    /// The target without what a server never sees of it.
+    fn whole_target(&self) -> &'a [u8] {
+        part(self.target, 0, self.target.iter().position(|&b| b == b'#').unwrap_or(self.target.len()))
+    }
+
+    fn path(&self) -> &'a [u8] {
+        let target = self.whole_target();
+        part(target, 0, target.iter().position(|&b| b == b'?').unwrap_or(target.len()))
+    }
+
+    fn query(&self) -> &'a [u8] {
+        let target = self.whole_target();
+        target.iter().position(|&b| b == b'?').map_or(&[], |mark| rest(target, mark + 1))
+    }
 }
 
 /// Values of one request that are read at most. A request with more is an attack on the reading: it is refused, not half read.
@@ -88,14 +110,7 @@ fn inspect_values_of_head(request: &Request<'_>, inspection: &mut Inspection<'_>
     if inspection.settings().protocol {
         protocol::judge(request, inspection);
     }
-    let target = match rest(request.target, 0).iter().position(|&b| b == b'#') {
-        Some(fragment) => part(request.target, 0, fragment),
-        None => request.target,
-    };
-    let (path, query) = match target.iter().position(|&b| b == b'?') {
-        Some(mark) => (part(target, 0, mark), rest(target, mark + 1)),
-        None => (target, &[][..]),
-    };
+    let (path, query) = (request.path(), request.query());
     own::head(request, inspection);
     let mut values = Values { inspection, count: 0 };
     values.give(Place::Path, b"", &percent_decoded(path, false));
@@ -109,6 +124,7 @@ fn inspect_values_of_head(request: &Request<'_>, inspection: &mut Inspection<'_>
         }
     }
     values.pairs(Place::Query, query);
+    duplicates::inspect(&[Part::Pairs(Place::Query, query)], 0, &mut values);
     for &(name, value) in request.headers {
         values.header(name, value);
     }
@@ -147,6 +163,19 @@ impl Values<'_, '_> {
         }
         if !self.inspection.known().has(place, name) {
             self.give(place, name, value);
+            self.inside(place, name, value);
+        }
+    }
+
+    /// What GraphQL over HTTP puts into parameters: a document, and JSON beside it.
+    fn inside(&mut self, place: Place, name: &[u8], value: &[u8]) {
+        if name == b"query" && graphql::is_document(value) {
+            graphql::inspect(value, Source { place, name }, self);
+        } else if matches!(name, b"variables" | b"extensions" | b"operations")
+            && matches!(trimmed(value).first(), Some(b'{' | b'['))
+        {
+            // What is no JSON in it was judged with the whole.
+            let _ = json::inspect(value, &[], self);
         }
     }
 
@@ -180,6 +209,7 @@ impl Values<'_, '_> {
                     self.give(Place::Cookie, name, value);
                 }
             });
+            duplicates::inspect(&[Part::Pairs(Place::Cookie, value)], 0, self);
         } else if is(b"user-agent") {
             self.give(Place::UserAgent, name, value);
         } else if is(b"referer") {

@@ -25,7 +25,7 @@ pub struct Trace {
     pub unfinished: bool,
 }
 
-/// Writes the normal form of `raw` to `out`. `other` is a scratch buffer.
+/// Writes the normal form of `raw` to `out`, but for its capitals. `other` is a scratch buffer.
 pub fn normalise(raw: &[u8], kinds: u16, out: &mut Vec<u8>, other: &mut Vec<u8>) -> Trace {
     let mut trace = Trace::default();
     if kinds & (mask::ESCAPE | mask::CONTROL | mask::HIGH) == 0 {
@@ -47,7 +47,6 @@ pub fn normalise(raw: &[u8], kinds: u16, out: &mut Vec<u8>, other: &mut Vec<u8>)
             trace.unfinished = change.any && round == ROUNDS;
         }
     }
-    out.make_ascii_lowercase();
     trace
 }
 

@@ -117,6 +117,7 @@ fn single(one: Transformation, text: &[u8], out: &mut Vec<u8>) {
         Transformation::Normalise => {
             let mut other = Vec::new();
             normalise::normalise(text, mask::of(text), out, &mut other);
+            out.make_ascii_lowercase();
         }
     }
 }

@@ -101,7 +101,7 @@ impl Tokens {
                 length + name
             }
             b'/' if next == b'*' => self.comment(text, i),
-            b'*' if next == b'/' => 2,
+            b'*' if next == b'/' && at(text, i + 2) != b'*' => 2,
             b'-' if next == b'-' => self.line_comment(text, i),
             // A hash and a word on the last line is a tag that someone wrote.
             b'#' if next.is_ascii_alphanumeric() && !rest(text, i).contains(&b'\n') => {
@@ -217,12 +217,15 @@ impl Tokens {
             Some(dot) if words::kind(part(word, 0, dot)).is_some() => (part(word, 0, dot), dot),
             _ => (word, length),
         };
-        let gap = rest(tail, length).iter().take(16).take_while(|&&b| is_blank(b)).count();
+        let gap = gap(part(tail, length, length + 64));
         // Prose has a blank before its parentheses.
         let call = at(tail, length + gap) == b'('
             && (gap == 0
                 || length + gap + 1 >= tail.len()
-                || matches!(at(tail, length + gap + 1), b'0'..=b'9' | b'\'' | b'"' | b'@' | b'(' | b' '));
+                || matches!(
+                    at(tail, length + gap + 1),
+                    b'0'..=b'9' | b'\'' | b'"' | b'@' | b'(' | b' ' | b'\t' | b'\n' | b'\r' | 11 | 12 | b'/'
+                ));
         match words::kind(word) {
             // A function is one only with its parenthesis; without it, it is a word like others.
             Some(kind @ (b'f' | b'g')) => self.push(if call { kind } else { b'n' }),
@@ -261,5 +264,16 @@ impl Tokens {
                 text.len() - i
             }
         }
+    }
+}
+
+/// Blanks and comments between a name and what follows.
+fn gap(text: &[u8]) -> usize {
+    let mut i = 0;
+    loop {
+        i += rest(text, i).iter().take_while(|&&b| is_blank(b)).count();
+        let end = if rest(text, i).starts_with(b"/*") { find(text, b"*/", i + 2) } else { None };
+        let Some(end) = end else { return i };
+        i = end + 2;
     }
 }

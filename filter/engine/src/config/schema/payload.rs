@@ -27,6 +27,18 @@ section! {
         on_over: OnOver = "deny",
         /// The most that a compressed body may become.
         max_inflated: Size = "1MiB",
+        /// What of a gRPC call is judged.
+        grpc: GrpcBody = "first_message",
+    }
+}
+
+words! {
+    /// What of a gRPC call is judged.
+    pub enum GrpcBody {
+        /// Its head, which is held back for it, and its first message: all there is of a unary call.
+        FirstMessage = "first_message",
+        /// Its head alone. For services that speak before their clients do.
+        Head = "head",
     }
 }
 
