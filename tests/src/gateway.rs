@@ -26,6 +26,7 @@ use crate::config;
 use crate::envoy::{Envoy, Options};
 use crate::idp::Idp;
 use crate::paths::{self, WorkDir};
+use crate::pieces::{address, cluster, downstream_tls, filter, insert, mtls};
 use crate::pki::Pki;
 use crate::services::Service;
 
@@ -336,7 +337,7 @@ impl Builder {
     fn filter_entry(&self) -> Result<Option<Value>> {
         let Some(configuration) = &self.filter else { return Ok(None) };
         let module = self.module.clone().map_or_else(paths::module, Ok)?;
-        Ok(Some(filter(configuration, &json!(module), &self.environment)))
+        Ok(Some(filter(configuration, &module, "portcullis", &self.environment)))
     }
 
     fn route_config(&self) -> Value {
@@ -390,102 +391,12 @@ impl Builder {
     }
 }
 
-/// The filter as an entry of `http_filters`, set as the reference gateway sets it but for the form of `configuration`.
-fn filter(configuration: &Value, module: &Value, environment: &BTreeMap<String, String>) -> Value {
-    json!({
-        "name": config::FILTER,
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-            "config": {
-                "name": "portcullis",
-                "root_id": "portcullis",
-                "failure_policy": "FAIL_RELOAD",
-                "allow_on_headers_stop_iteration": true,
-                "vm_config": {
-                    "vm_id": "portcullis",
-                    "runtime": "envoy.wasm.runtime.v8",
-                    "code": {"local": {"filename": module}},
-                    "environment_variables": {"key_values": environment},
-                },
-                // As JSON text; the reference gateway gives it as a google.protobuf.Struct.
-                "configuration": {
-                    "@type": "type.googleapis.com/google.protobuf.StringValue",
-                    "value": configuration.to_string(),
-                },
-            },
-        },
-    })
-}
-
 fn service_route(name: &str) -> Value {
     json!({"name": name, "match": {"path_separated_prefix": format!("/{name}")}, "route": {"cluster": name}})
-}
-
-fn cluster(name: &str, port: u16) -> Value {
-    json!({
-        "name": name,
-        "type": "STATIC",
-        "connect_timeout": "2s",
-        "load_assignment": {
-            "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(port)}}]}],
-        },
-    })
-}
-
-fn mtls(pki: &Pki, service: &str) -> Value {
-    let san = json!({"san_type": "URI", "matcher": {"exact": format!("spiffe://demo/{service}")}});
-    json!({
-        "name": "envoy.transport_sockets.tls",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-            "sni": format!("{service}.demo"),
-            "common_tls_context": {
-                "tls_certificates": [{
-                    "certificate_chain": {"filename": pki.certificate("gateway")},
-                    "private_key": {"filename": pki.key("gateway")},
-                }],
-                "validation_context": {
-                    "trusted_ca": {"filename": pki.ca()},
-                    "match_typed_subject_alt_names": [san],
-                },
-            },
-        },
-    })
-}
-
-fn address(port: u16) -> Value {
-    json!({"socket_address": {"address": "127.0.0.1", "port_value": port}})
 }
 
 /// The labels of the counters, as the reference gateway sets them.
 fn stats_config() -> Result<Value> {
     let reference = config::load(&paths::root().join("envoy.yaml"))?;
     Ok(reference.get("stats_config").cloned().unwrap_or_default())
-}
-
-fn insert(object: &mut Value, member: &str, value: Value) {
-    if let Some(object) = object.as_object_mut() {
-        object.insert(member.to_owned(), value);
-    }
-}
-
-/// TLS with the certificate `edge`, for clients that may show a certificate; `validation` says which are taken.
-pub(crate) fn downstream_tls(pki: &Pki, validation: &Value) -> Value {
-    json!({
-        "name": "envoy.transport_sockets.tls",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-            // Envoy verifies no certificate anew where a client resumes its session: the filter would see none.
-            "disable_stateless_session_resumption": true,
-            "disable_stateful_session_resumption": true,
-            "common_tls_context": {
-                "tls_certificates": [{
-                    "certificate_chain": {"filename": pki.certificate("edge")},
-                    "private_key": {"filename": pki.key("edge")},
-                }],
-                "validation_context": validation,
-            },
-        },
-    })
 }

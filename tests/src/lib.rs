@@ -8,6 +8,7 @@
 
 pub mod cases;
 pub mod client;
+pub mod collector;
 pub mod config;
 pub mod dpop;
 pub mod elsewhere;
@@ -22,9 +23,11 @@ pub mod keys;
 pub mod live;
 pub mod mint;
 pub mod paths;
+mod pieces;
 pub mod pki;
 pub mod process;
 pub mod prometheus;
+pub mod protobuf;
 pub mod redis;
 pub mod reference;
 pub mod refusal;

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use crate::protobuf::{Value, fields};
 use crate::server::Answer;
 
 /// The path of the one method.
@@ -126,41 +127,4 @@ impl Reply {
         body.extend(message);
         body.into()
     }
-}
-
-enum Value {
-    Number(u64),
-    Bytes(Vec<u8>),
-}
-
-fn fields(mut bytes: &[u8]) -> Option<Vec<(u64, Value)>> {
-    let mut fields = Vec::new();
-    while !bytes.is_empty() {
-        let tag = number(&mut bytes)?;
-        let value = match tag & 7 {
-            0 => Value::Number(number(&mut bytes)?),
-            2 => {
-                let length = usize::try_from(number(&mut bytes)?).ok()?;
-                let (taken, rest) = bytes.split_at_checked(length)?;
-                bytes = rest;
-                Value::Bytes(taken.to_vec())
-            }
-            _ => return None,
-        };
-        fields.push((tag >> 3, value));
-    }
-    Some(fields)
-}
-
-fn number(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for place in 0..9 {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << (7 * place);
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }

@@ -116,7 +116,7 @@ fn configuration() -> Value {
         "version": 1,
         "providers": {"corp": {
             "issuer": "https://idp.demo", "audiences": ["demo-api"], "algorithms": ["ES256"],
-            "jwks": {"cluster": "idp", "path": "/jwks.json", "refresh": "1s", "keep_stale": "4s"},
+            "jwks": {"cluster": "idp", "path": "/jwks.json", "refresh": "1s", "keep_stale": "4s", "unknown_kid_cooldown": "1s"},
         }},
         "limits": {
             "per_client": {"key": "ip", "rate": "5/h", "burst": 5},
@@ -137,6 +137,8 @@ struct Attack<'a> {
     gateway: &'a Gateway,
     good: String,
     forged: String,
+    /// With a key id that nobody knows: it is held until the key set has been fetched anew.
+    unknown: String,
 }
 
 impl Attack<'_> {
@@ -150,6 +152,7 @@ impl Attack<'_> {
         for _ in 0..20 {
             self.send(Ipv4Addr::new(127, 0, 2, number), &Call::get("/orders/1").bearer(&self.forged));
         }
+        self.send(Ipv4Addr::new(127, 0, 8, number), &Call::get("/orders/1").bearer(&self.unknown));
         for path in ["/.env", "/wp-login.php", "/orders/..%2Fadmin"] {
             self.send(Ipv4Addr::new(127, 0, 3, number), &Call::get(path));
         }
@@ -186,7 +189,8 @@ fn no_panel_and_no_alert_is_about_nothing() {
 
     let good = Token::of("dashboard").sign(&key);
     let forged = Token::of("dashboard").sign(&SigningKey::generate(Algorithm::Es256, "k1"));
-    let attack = Attack { gateway: &gateway, good: good.clone(), forged };
+    let unknown = Token::of("dashboard").sign(&SigningKey::generate(Algorithm::Es256, "k9"));
+    let attack = Attack { gateway: &gateway, good: good.clone(), forged, unknown };
     let ready = || {
         let mut client = Client::connect(gateway.port()).unwrap();
         client.call(&Call::get("/orders/1").bearer(&good)).unwrap().status == 200
@@ -234,6 +238,14 @@ fn no_panel_and_no_alert_is_about_nothing() {
         let values = prometheus.query(&expression.replace("[10s]", "[5m]")).unwrap();
         assert!(values.iter().any(|value| *value > 0.0), "{moved}: {values:?}\n{}", gateway.prometheus().unwrap());
     }
+    let value = |title: &str| {
+        let expression = panel_expressions().into_iter().find(|(known, _)| known == title).unwrap().1;
+        prometheus.query(&expression.replace("[10s]", "[5m]")).unwrap()[0]
+    };
+    let age = value("Age of key sets");
+    assert!((0.0..120.0).contains(&age), "the key set was fetched within this test, and not {age} seconds ago");
+    let computed = value("Time that the filter adds");
+    assert!(computed > 0.0, "{computed}");
     let loaded = prometheus.alerts().unwrap();
     assert_eq!(loaded.len(), alerts().len());
     assert!(loaded.iter().all(|(_, health)| health == "ok"), "{loaded:?}");

@@ -16,8 +16,8 @@ use portcullis_cli::explain::Report;
 use portcullis_cli::explain::replay::{Answers, Served, Session, Word};
 use portcullis_cli::explain::request::{Attributes, serialised};
 use portcullis_engine::time::UnixNanos;
+use portcullis_tests::cases::messages::{self, lines};
 use portcullis_tests::cases::real::{Corpus, Prepared, Reply};
-use portcullis_tests::cases::run::{self, lines};
 use portcullis_tests::cases::template::Template;
 use portcullis_tests::cases::{ADDRESS_LIST, Case, EndpointAnswer, REVOCATION_LIST, Request, Step, Verdict, load_all};
 use portcullis_tests::paths::{self, WorkDir};
@@ -351,7 +351,7 @@ fn hex(der: &[u8]) -> String {
 }
 
 fn filled(answer: &EndpointAnswer, template: &mut Template) -> Result<EndpointAnswer> {
-    run::filled(answer, template)
+    messages::filled(answer, template)
 }
 
 fn exchanges(steps: &[Step]) -> usize {

@@ -11,6 +11,7 @@ use portcullis_tests::keys::{Algorithm, SigningKey, jwks};
 use portcullis_tests::mint::Token;
 use portcullis_tests::services::Service;
 use portcullis_tests::{eventually, filter, refusal};
+use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 struct World {
@@ -44,6 +45,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
             {"name": "closed", "match": {"path": "/orders/closed"}, "allow": "nobody"},
             {"name": "once", "match": {"path": "/orders/once"}, "allow": "public", "limits": ["once"]},
             {"name": "gone", "match": {"path": "/orders/gone"}, "require": {"any": ["gone"]}},
+            {"name": "audited", "match": {"path": "/orders/audited"}, "audit": {"sample_allowed": "100%"}},
+            {"name": "sampled", "match": {"path": "/orders/sampled"}, "allow": "public", "audit": {"sample_allowed": "1/2"}},
             {"name": "needs_header", "match": {"path": "/orders/header"}, "allow": "public",
              "headers": {"require": ["x-tenant"]}},
             {"name": "orders", "match": {"prefix": "/orders"}, "use": "orders"},
@@ -218,6 +221,42 @@ fn what_passes_reaches_the_service_and_is_counted_by_its_rule() {
     WORLD.gateway.audit_of(later.header("x-request-id").unwrap()).unwrap();
     let events = WORLD.gateway.audit();
     assert!(events.iter().all(|event| event["http.request.id"] != *id), "what passes has no audit line");
+}
+
+#[test]
+fn an_allowed_request_of_the_sample_has_an_event_of_the_same_names() {
+    let token = token();
+    let response = call(&Call::get("/orders/audited?secret=1").bearer(&token));
+    assert_eq!(response.status, 200, "{}", response.text());
+    let id = response.header("x-request-id").unwrap();
+    let event = WORLD.gateway.audit_of(id).unwrap();
+    let expected = json!({
+        "@timestamp": event["@timestamp"], "event.kind": "event", "event.action": "request_allowed", "event.reason": "ok",
+        "rule.name": "audited", "http.request.method": "GET", "url.path": "/orders/audited", "source.ip": "127.0.0.1",
+        "user.id": "alice", "portcullis.provider": "corp", "http.request.id": id, "portcullis.sample": 1.0,
+    });
+    assert_eq!(event, expected);
+    assert_no_token_in_log(&[token]);
+    // A refusal has the one event that it always has.
+    let refused = call(&Call::get("/orders/audited"));
+    let event = WORLD.gateway.audit_of(refused.header("x-request-id").unwrap()).unwrap();
+    assert_eq!(event["event.action"], "request_denied");
+}
+
+#[test]
+fn the_sample_is_chosen_by_the_request_id_in_every_worker() {
+    let ids: Vec<String> =
+        (0..40).map(|_| call(&Call::get("/orders/sampled")).header("x-request-id").unwrap().to_owned()).collect();
+    // Written in order by each worker: once the last refusals are there, so are these.
+    for _ in 0..4 {
+        WORLD.gateway.audit_of(call(&Call::get("/orders/user")).header("x-request-id").unwrap()).unwrap();
+    }
+    let is_chosen = |id: &&String| digest(&SHA256, id.as_bytes()).as_ref()[0] < 0x80;
+    let expected: Vec<&String> = ids.iter().filter(is_chosen).collect();
+    let events = WORLD.gateway.audit();
+    let has_event = |id: &&String| events.iter().any(|event| event["http.request.id"] == id.as_str());
+    assert_eq!(ids.iter().filter(has_event).collect::<Vec<_>>(), expected);
+    assert!(!expected.is_empty() && expected.len() < ids.len(), "{expected:?}");
 }
 
 #[test]

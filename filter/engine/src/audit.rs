@@ -1,24 +1,35 @@
-//! The audit event: one JSON line per refusal, with the field names of the Elastic Common Schema.
+//! The audit event: one JSON line per refusal, and per allowed request of a sample, with the field names of the Elastic Common Schema.
 //!
 //! It never holds a token, a header value or a query string.
+
+mod sample;
 
 use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use crate::answer::Denial;
+use crate::answer::{Denial, Reason};
 use crate::counters::Verdict;
 use crate::time::{UnixNanos, to_rfc3339};
 
-/// What is known about a refused request.
+pub use sample::Sample;
+
+/// What was decided about a request.
+#[derive(Debug, Clone, Copy)]
+pub enum Decided<'a> {
+    /// It was refused, or only would have been: the verdict says.
+    Refused(&'a Denial, Verdict),
+    /// It passed, and is one of this sample.
+    Allowed(Sample),
+}
+
+/// What is known about a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Event<'a> {
     /// When it was decided.
     pub now: UnixNanos,
     /// What was decided.
-    pub denial: &'a Denial,
-    /// Whether the request was stopped, or only would have been.
-    pub verdict: Verdict,
+    pub decided: Decided<'a>,
     /// The rule's name.
     pub rule: &'a str,
     /// The method, if the head could be read.
@@ -41,6 +52,11 @@ const MAX_TEXT: usize = 256;
 impl Event<'_> {
     /// The event as one line of JSON.
     pub fn to_line(self) -> String {
+        let (action, reason) = match self.decided {
+            Decided::Refused(denial, Verdict::Denied) => ("request_denied", denial.reason),
+            Decided::Refused(denial, _) => ("request_monitored", denial.reason),
+            Decided::Allowed(_) => ("request_allowed", Reason::Ok),
+        };
         let mut event = Map::new();
         let mut text = |name: &str, value: Option<&str>| {
             if let Some(value) = value {
@@ -49,11 +65,8 @@ impl Event<'_> {
         };
         text("@timestamp", Some(&to_rfc3339(self.now)));
         text("event.kind", Some("event"));
-        text(
-            "event.action",
-            Some(if self.verdict == Verdict::Denied { "request_denied" } else { "request_monitored" }),
-        );
-        text("event.reason", Some(self.denial.reason.code()));
+        text("event.action", Some(action));
+        text("event.reason", Some(reason.code()));
         text("rule.name", Some(self.rule));
         text("http.request.method", self.method);
         text("url.path", self.path);
@@ -61,8 +74,16 @@ impl Event<'_> {
         text("user.id", self.subject);
         text("portcullis.provider", self.provider);
         text("http.request.id", self.request_id);
-        text("message", Some(self.denial.detail.as_str()).filter(|detail| !detail.is_empty()));
-        event.insert("http.response.status_code".to_owned(), self.denial.reason.status().into());
+        match self.decided {
+            Decided::Refused(denial, _) => {
+                text("message", Some(denial.detail.as_str()).filter(|detail| !detail.is_empty()));
+                event.insert("http.response.status_code".to_owned(), reason.status().into());
+            }
+            // What the service will answer is not known yet.
+            Decided::Allowed(sample) => {
+                event.insert("portcullis.sample".to_owned(), sample.share().into());
+            }
+        }
         Value::Object(event).to_string()
     }
 }
@@ -96,7 +117,6 @@ pub fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer::Reason;
 
     #[test]
     fn an_event_is_one_line_even_for_hostile_text() {
@@ -104,8 +124,7 @@ mod tests {
         let long = "\r\n\"x".repeat(400);
         let event = Event {
             now: UnixNanos(0),
-            denial: &denial,
-            verdict: Verdict::Denied,
+            decided: Decided::Refused(&denial, Verdict::Denied),
             rule: "none",
             method: Some("GET"),
             path: Some(&long),

@@ -5,11 +5,10 @@ pub mod limits;
 use serde_json::json;
 
 use crate::answer::{Denial, LocalAnswer, Reason};
-use crate::audit::{self, Event};
+use crate::audit::{self, Decided, Event};
 use crate::bans::operators::{CallError, Done};
 use crate::bans::{Ban, Bans, Trouble};
 use crate::config::schema::Serve;
-use crate::counters::Verdict;
 use crate::engine::plain_text;
 use crate::http::{Method, RequestHead};
 use crate::ports::SharedStore;
@@ -128,17 +127,16 @@ impl Call {
         }
     }
 
-    /// The audit event of a refused call.
-    pub fn refusal_line(&self, denial: &Denial, rule: Option<&str>, now: UnixNanos) -> String {
+    /// The audit event of a call.
+    pub fn line(&self, decided: Decided<'_>, rule: Option<&str>, now: UnixNanos) -> String {
         let event = Event {
             now,
-            denial,
-            verdict: Verdict::Denied,
+            decided,
             rule: rule.unwrap_or("none"),
             method: Some(self.method.as_str()),
             path: None,
             client: None,
-            subject: Some(&self.caller),
+            subject: self.caller(),
             provider: None,
             request_id: self.request_id.as_deref(),
         };

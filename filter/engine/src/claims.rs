@@ -36,7 +36,15 @@ impl Claims {
     /// The words of `scope`, or of `scp` where there is no `scope`; a string is split at spaces, an array's elements are
     /// words as they stand.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        scopes(&self.0)
+        self.scopes_at(None)
+    }
+
+    /// The words of the claim at `path`; those of [`scopes`](Self::scopes) where there is no path (RFC 6749, section 3.3).
+    pub(crate) fn scopes_at(&self, path: Option<&str>) -> impl Iterator<Item = &str> {
+        words(match path {
+            Some(path) => self.get(path),
+            None => self.0.get("scope").or_else(|| self.0.get("scp")),
+        })
     }
 }
 
@@ -59,11 +67,6 @@ pub(crate) fn lookup<'c>(claims: &'c Map<String, Value>, path: &str) -> Option<&
         let (name, rest) = (path.get(..dot)?, path.get(dot.checked_add(1)?..)?);
         lookup(claims.get(name)?.as_object()?, rest)
     })
-}
-
-/// The words of the first of `scope` and `scp` that is present (RFC 6749, section 3.3).
-fn scopes(claims: &Map<String, Value>) -> impl Iterator<Item = &str> {
-    words(claims.get("scope").or_else(|| claims.get("scp")))
 }
 
 /// The words of a claim: text is split at spaces, an element of an array is one word as it stands; any other type holds none.
@@ -101,7 +104,7 @@ mod tests {
 
     #[test]
     fn scopes_are_exact_words_of_scope_or_else_of_scp() {
-        let words = |json: &str| scopes(&claims(json)).map(str::to_owned).collect::<Vec<_>>();
+        let words = |json: &str| Claims::new(claims(json)).scopes().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(words(r#"{"scope":"read  write "}"#), ["read", "write"]);
         assert_eq!(words(r#"{"scope":["read","write all"]}"#), ["read", "write all"]);
         assert_eq!(words(r#"{"scp":"read"}"#), ["read"]);

@@ -239,53 +239,58 @@ impl Counters {
 }
 
 impl CounterId {
-    /// The counter's name, with the labels of rules and providers looked up by their index.
-    #[allow(clippy::too_many_arguments, reason = "a look-up for each kind of label")]
-    pub fn name<'a>(
-        self,
-        rule: impl FnOnce(u16) -> Option<&'a str>,
-        provider: impl FnOnce(u16) -> Option<&'a str>,
-        limit: impl FnOnce(u16) -> Option<&'a str>,
-        list: impl FnOnce(u16) -> Option<&'a str>,
-        ban: impl FnOnce(u16) -> Option<&'a str>,
-        surge: impl FnOnce(u16) -> Option<&'a str>,
-        own: impl FnOnce(u16) -> Option<&'a str>,
-    ) -> String {
-        const UNKNOWN: &str = "none";
+    /// The counter's name, with the labels that `label` looks up.
+    pub fn name<'a>(self, label: impl Fn(Label) -> Option<&'a str>) -> String {
+        let label = |of: Label| label(of).unwrap_or("none");
         match self {
             Self::Decision(index, reason, verdict) => format!(
                 "portcullis_decisions.rule.{}.reason.{reason}.verdict.{}",
-                rule(index).unwrap_or(UNKNOWN),
+                label(Label::Rule(index)),
                 verdict.as_str()
             ),
             Self::Provider(index, event) => {
-                format!("portcullis_provider_events.provider.{}.event.{event}", provider(index).unwrap_or(UNKNOWN))
+                format!("portcullis_provider_events.provider.{}.event.{event}", label(Label::Provider(index)))
             }
             Self::Limit(index, event) => {
-                format!("portcullis_limit_events.limit.{}.event.{event}", limit(index).unwrap_or(UNKNOWN))
+                format!("portcullis_limit_events.limit.{}.event.{event}", label(Label::Limit(index)))
             }
-            Self::Surge(index, event) => {
-                format!("portcullis_surge.surge.{}.event.{event}", surge(index).unwrap_or(UNKNOWN))
-            }
-            Self::Ban(index, event) => {
-                format!("portcullis_bans.ban.{}.event.{event}", ban(index).unwrap_or(UNKNOWN))
-            }
+            Self::Surge(index, event) => format!("portcullis_surge.surge.{}.event.{event}", label(Label::Surge(index))),
+            Self::Ban(index, event) => format!("portcullis_bans.ban.{}.event.{event}", label(Label::Ban(index))),
             Self::Revocation(event) => format!("portcullis_revocation.event.{event}"),
             Self::Configuration(event) => format!("portcullis_configurations.event.{event}"),
             Self::AddressList(index, event) => {
-                format!("portcullis_address_list.list.{}.event.{event}", list(index).unwrap_or(UNKNOWN))
+                format!("portcullis_address_list.list.{}.event.{event}", label(Label::AddressList(index)))
             }
             Self::Payload(index, signature) => {
-                format!("portcullis_payload.rule.{}.signature.{signature}", rule(index).unwrap_or(UNKNOWN))
+                format!("portcullis_payload.rule.{}.signature.{signature}", label(Label::Rule(index)))
             }
             Self::OwnPayload(index, signature) => format!(
                 "portcullis_payload.rule.{}.signature.{}",
-                rule(index).unwrap_or(UNKNOWN),
-                own(signature).unwrap_or(UNKNOWN)
+                label(Label::Rule(index)),
+                label(Label::OwnRule(signature))
             ),
             Self::TokenCache(event) => format!("portcullis_token_cache.event.{event}"),
         }
     }
+}
+
+/// What a label names, by its index in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Label {
+    /// A rule.
+    Rule(u16),
+    /// A provider.
+    Provider(u16),
+    /// A limit.
+    Limit(u16),
+    /// A list of addresses.
+    AddressList(u16),
+    /// A ban.
+    Ban(u16),
+    /// A surge.
+    Surge(u16),
+    /// A payload rule of the operator.
+    OwnRule(u16),
 }
 
 #[cfg(test)]
@@ -296,15 +301,7 @@ mod tests {
     fn names_carry_their_labels() {
         let counter = CounterId::Decision(3, Reason::TokenExpired, Verdict::Denied);
         assert_eq!(
-            counter.name(
-                |index| (index == 3).then_some("orders"),
-                |_| None,
-                |_| None,
-                |_| None,
-                |_| None,
-                |_| None,
-                |_| None
-            ),
+            counter.name(|label| (label == Label::Rule(3)).then_some("orders")),
             "portcullis_decisions.rule.orders.reason.token_expired.verdict.denied"
         );
     }
@@ -325,7 +322,7 @@ mod tests {
         ];
         assert_eq!(counters.len(), COUNTERS.len());
         for (counter, family) in counters.into_iter().zip(COUNTERS) {
-            let name = counter.name(|_| None, |_| None, |_| None, |_| None, |_| None, |_| None, |_| None);
+            let name = counter.name(|_| None);
             let parts: Vec<&str> = name.split('.').collect();
             assert_eq!(parts[0], family.name);
             let labels: Vec<&str> = parts[1..].iter().step_by(2).copied().collect();

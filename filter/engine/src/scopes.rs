@@ -1,7 +1,7 @@
 //! Scopes: whole words that a token must or must not have.
 
 use crate::answer::{Denial, Reason};
-use crate::claims::{Claims, words};
+use crate::claims::Claims;
 
 /// What a rule asks of a token's scopes. Words are compared whole, never as parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,10 +27,12 @@ impl ScopeSource {
     /// Whether the caller has the scope that a rule writes as `wanted`: the whole word, behind the prefix.
     fn has(&self, claims: &Claims, wanted: &str) -> bool {
         let Some(wanted) = wanted.strip_prefix(self.prefix.as_str()) else { return false };
-        match &self.claim {
-            Some(path) => words(claims.get(path)).any(|scope| scope == wanted),
-            None => claims.scopes().any(|scope| scope == wanted),
-        }
+        self.words(claims).any(|scope| scope == wanted)
+    }
+
+    /// The caller's scopes, as the token writes them.
+    pub(crate) fn words<'c>(&self, claims: &'c Claims) -> impl Iterator<Item = &'c str> {
+        claims.scopes_at(self.claim.as_deref())
     }
 
     /// The scope as a client asks for it.

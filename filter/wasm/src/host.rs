@@ -111,6 +111,7 @@ mod raw {
         ) -> u32;
         pub fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
         pub fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+        pub fn proxy_record_metric(id: u32, value: u64) -> u32;
     }
 }
 
@@ -280,6 +281,12 @@ pub fn define_gauge(name: &str) -> Option<u32> {
     define_metric(GAUGE, name)
 }
 
+/// Defines a histogram, and gives its id.
+pub fn define_histogram(name: &str) -> Option<u32> {
+    const HISTOGRAM: u32 = 2;
+    define_metric(HISTOGRAM, name)
+}
+
 fn define_metric(kind: u32, name: &str) -> Option<u32> {
     let mut id = 0;
     // SAFETY: pointer and length of a live string; `id` outlives the call.
@@ -291,6 +298,12 @@ fn define_metric(kind: u32, name: &str) -> Option<u32> {
 pub fn increment_metric(id: u32, offset: i64) {
     // SAFETY: no pointers.
     unsafe { raw::proxy_increment_metric(id, offset) };
+}
+
+/// Sets a gauge, or adds a value to a histogram.
+pub fn record_metric(id: u32, value: u64) {
+    // SAFETY: no pointers.
+    unsafe { raw::proxy_record_metric(id, value) };
 }
 
 /// Calls one of the host's foreign functions.

@@ -1,8 +1,9 @@
 //! The engine's counters as the proxy's metrics.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use portcullis_engine::{CounterId, Engine, GaugeId};
+use portcullis_engine::{CounterId, Engine, GaugeChange, GaugeId};
 
 use crate::host;
 use crate::quick_hash::Quick;
@@ -13,7 +14,8 @@ pub struct Metrics {
     ids: HashMap<CounterId, Option<u32>, Quick>,
     counts: Vec<(CounterId, u64)>,
     gauge_ids: HashMap<GaugeId, Option<u32>, Quick>,
-    changes: Vec<(GaugeId, i64)>,
+    changes: Vec<(GaugeId, GaugeChange)>,
+    histogram_ids: HashMap<&'static str, Option<u32>, Quick>,
 }
 
 /// Counts what happens where there is no engine.
@@ -33,13 +35,22 @@ impl Metrics {
                 host::increment_metric(id, i64::try_from(count).unwrap_or(i64::MAX));
             }
         }
-        // By how much they change, and not what they are: workers share one gauge, which is their sum.
         engine.take_gauges(&mut self.changes);
         for (gauge, change) in self.changes.drain(..) {
             let id = *self.gauge_ids.entry(gauge).or_insert_with(|| host::define_gauge(&engine.gauge_name(gauge)));
-            if let Some(id) = id {
-                host::increment_metric(id, change);
+            match (id, change) {
+                (Some(id), GaugeChange::By(change)) => host::increment_metric(id, change),
+                (Some(id), GaugeChange::To(value)) => host::record_metric(id, value),
+                (None, _) => {}
             }
+        }
+    }
+
+    /// Adds a time to a histogram, in microseconds.
+    pub fn record(&mut self, histogram: &'static str, time: Duration) {
+        let id = *self.histogram_ids.entry(histogram).or_insert_with(|| host::define_histogram(histogram));
+        if let Some(id) = id {
+            host::record_metric(id, u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
         }
     }
 }

@@ -6,13 +6,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use portcullis_engine::ports::Ports;
-use portcullis_engine::{Actions, Callout, CounterId, Engine, FetchId, FetchResult, RequestId, Seed, Step};
+use portcullis_engine::{
+    Actions, Callout, CounterId, Engine, FetchId, FetchResult, OWN_TIME_EVERY, RequestId, Seed, Step,
+};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
 use crate::host::{self, Level, ProxyHost};
 use crate::metrics::{self, Metrics};
-use crate::stream::{self, Stream, Verdict};
+use crate::stream::{self, Decided, Stream};
 
 /// What a worker's root and its streams share.
 pub struct Shell {
@@ -23,9 +25,11 @@ pub struct Shell {
     /// The host's abilities, as found at start.
     pub host: ProxyHost,
     metrics: RefCell<Metrics>,
+    /// How many requests there were since the last one whose time was measured.
+    unmeasured: Cell<u32>,
     tick_millis: Cell<u32>,
     /// Verdicts on requests that were held, until their streams come for them.
-    verdicts: RefCell<HashMap<RequestId, Verdict>>,
+    verdicts: RefCell<HashMap<RequestId, Decided>>,
     /// How much of their bodies is there, of requests that are held.
     bodies: RefCell<HashMap<RequestId, SeenBody>>,
     /// Whether the engine wants to know when requests end that have passed.
@@ -45,8 +49,23 @@ pub struct SeenBody {
 
 impl Shell {
     /// The verdict on a request that was held, if there is one by now.
-    pub fn take_verdict(&self, id: RequestId) -> Option<Verdict> {
+    pub fn take_verdict(&self, id: RequestId) -> Option<Decided> {
         self.verdicts.borrow_mut().remove(&id)
+    }
+
+    /// Whether the filter's time on the next request is to be measured: on the first, and then on one of so many.
+    pub fn measures_next(&self) -> bool {
+        let unmeasured = self.unmeasured.get();
+        self.unmeasured.set((unmeasured + 1) % OWN_TIME_EVERY);
+        unmeasured == 0
+    }
+
+    /// Tells the proxy how long something has taken.
+    pub fn record(&self, histogram: &'static str, time: Duration) {
+        // In the middle of another event: one measurement less.
+        if let Ok(mut metrics) = self.metrics.try_borrow_mut() {
+            metrics.record(histogram, time);
+        }
     }
 
     /// Notes how much of a held request's body is there.
@@ -192,6 +211,7 @@ impl Root {
 
     fn resume(&self, shell: &Shell, id: RequestId) {
         if host::set_effective_context(stream::context_id(id)) {
+            let at = host::now();
             let step = {
                 let mut engine = shell.engine.borrow_mut();
                 let step = engine.resume(id, shell.ports(), host::now());
@@ -206,7 +226,8 @@ impl Root {
                 }
             });
             if let Some(verdict) = verdict {
-                shell.verdicts.borrow_mut().insert(id, verdict);
+                let spent = host::now().since(at);
+                shell.verdicts.borrow_mut().insert(id, Decided { verdict, at, spent });
             }
         }
         host::set_effective_context(self.id);
@@ -257,6 +278,7 @@ impl RootContext for Root {
                     engine: RefCell::new(engine),
                     host,
                     metrics: RefCell::default(),
+                    unmeasured: Cell::new(0),
                     tick_millis: Cell::new(0),
                     verdicts: RefCell::default(),
                     bodies: RefCell::default(),
@@ -266,15 +288,7 @@ impl RootContext for Root {
                 true
             }
             Err(problems) => {
-                metrics::count_once(&CounterId::Configuration("refused").name(
-                    |_| None,
-                    |_| None,
-                    |_| None,
-                    |_| None,
-                    |_| None,
-                    |_| None,
-                    |_| None,
-                ));
+                metrics::count_once(&CounterId::Configuration("refused").name(|_| None));
                 let count = problems.len();
                 host::log(Level::Error, &format!("portcullis: the configuration is refused, {count} problem(s):"));
                 for problem in problems.iter() {

@@ -1,10 +1,12 @@
 //! One request in one worker.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use portcullis_engine::answer::{Answer, LocalAnswer};
 use portcullis_engine::responses::Dress;
-use portcullis_engine::{Body, HeaderChange, JudgedRoute, Passage, RequestId, Settlement, Step};
+use portcullis_engine::time::UnixNanos;
+use portcullis_engine::{Body, HeaderChange, JudgedRoute, OWN_TIME, Passage, RequestId, Settlement, Step, WAIT_TIME};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
@@ -34,6 +36,10 @@ pub struct Stream {
     response: Response,
     /// How much of the body was there at the last callback.
     body_size: usize,
+    /// Since when it is held.
+    held_since: UnixNanos,
+    /// How long the filter has worked on it, where that is measured.
+    spent: Option<Duration>,
 }
 
 /// What the response of a request that passed is to be like.
@@ -61,7 +67,18 @@ impl From<Passage> for Response {
     }
 }
 
-/// How a held request was decided by the root context, for its stream to find.
+/// What the root context has decided about a held request, for its stream to find.
+#[derive(Debug)]
+pub struct Decided {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// When what it was held for was there.
+    pub at: UnixNanos,
+    /// How long the verdict has taken.
+    pub spent: Duration,
+}
+
+/// How a held request was decided.
 #[derive(Debug)]
 pub enum Verdict {
     /// It goes on, with such a response.
@@ -75,15 +92,26 @@ pub enum Verdict {
 impl Stream {
     /// A request that just began. Without a shell there is no configuration, and everything is refused.
     pub fn new(id: u32, shell: Option<Rc<Shell>>) -> Self {
-        Self { id: RequestId(id.into()), shell, stage: Stage::Fresh, response: Response::default(), body_size: 0 }
+        let spent = shell.as_ref().is_some_and(|shell| shell.measures_next()).then_some(Duration::ZERO);
+        Self {
+            id: RequestId(id.into()),
+            shell,
+            stage: Stage::Fresh,
+            response: Response::default(),
+            body_size: 0,
+            held_since: UnixNanos(0),
+            spent,
+        }
     }
 
     /// Where the request stands now: the root context may have decided a held one meanwhile.
     fn stage(&mut self) -> Stage {
         if self.stage == Stage::Held
             && let Some(shell) = &self.shell
-            && let Some(verdict) = shell.take_verdict(self.id)
+            && let Some(Decided { verdict, at, spent }) = shell.take_verdict(self.id)
         {
+            shell.record(WAIT_TIME, at.since(self.held_since));
+            self.spent = self.spent.map(|sum| sum.saturating_add(spent));
             match verdict {
                 Verdict::Passed(response) => {
                     self.stage = Stage::Passed;
@@ -122,7 +150,10 @@ impl Stream {
                 self.response = passage.into();
                 (if action == Action::Continue { Stage::Passed } else { Stage::Refused }, action)
             }
-            Step::Hold => (Stage::Held, Action::Pause),
+            Step::Hold => {
+                self.held_since = host::now();
+                (Stage::Held, Action::Pause)
+            }
             Step::NeedBody(max) => (Stage::Body(max), Action::Pause),
             Step::Deny(answer) => {
                 refuse(&answer);
@@ -209,6 +240,48 @@ impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        self.timed(|stream| stream.judge_head(end_of_stream))
+    }
+
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        self.timed(|stream| {
+            stream.body_size = size;
+            let action = stream.on_body(size, end_of_stream);
+            if end_of_stream {
+                stream.note_end();
+            }
+            action
+        })
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        self.timed(|stream| {
+            // A body may end here: its last callback then did not say that it was the last.
+            let action = stream.on_body(stream.body_size, true);
+            stream.note_end();
+            action
+        })
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        self.timed(Self::dress_response)
+    }
+}
+
+impl Stream {
+    /// Does the work, and adds its time to that of the request, where it is measured.
+    fn timed<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        if self.spent.is_none() {
+            return work(self);
+        }
+        let begun = host::now();
+        let done = work(self);
+        let spent = host::now().since(begun);
+        self.spent = self.spent.map(|sum| sum.saturating_add(spent));
+        done
+    }
+
+    fn judge_head(&mut self, end_of_stream: bool) -> Action {
         let Some(shell) = &self.shell else {
             refuse_inside();
             return Action::Pause;
@@ -244,23 +317,7 @@ impl HttpContext for Stream {
         action
     }
 
-    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        self.body_size = size;
-        let action = self.on_body(size, end_of_stream);
-        if end_of_stream {
-            self.note_end();
-        }
-        action
-    }
-
-    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
-        // A body may end here: its last callback then did not say that it was the last.
-        let action = self.on_body(self.body_size, true);
-        self.note_end();
-        action
-    }
-
-    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+    fn dress_response(&mut self) -> Action {
         self.stage();
         self.note_answer();
         if let Some(answer) = self.check_route() {
@@ -281,6 +338,9 @@ impl HttpContext for Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         // Dropped with the stream's context, which the proxy deletes at every end of the stream there is.
+        if let Some((shell, spent)) = self.shell.as_ref().zip(self.spent) {
+            shell.record(OWN_TIME, spent);
+        }
         if let Some(shell) = &self.shell
             && (shell.tracks_requests || matches!(self.stage, Stage::Held | Stage::Body(_)))
         {

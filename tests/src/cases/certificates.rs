@@ -9,7 +9,7 @@ use rustls::ClientConfig;
 use serde_json::{Value, json};
 
 use super::{Case, Step};
-use crate::gateway::downstream_tls;
+use crate::pieces::downstream_tls;
 use crate::pki::{Pki, Usage};
 use crate::tls;
 

@@ -8,9 +8,11 @@ pub mod certificates;
 pub mod check;
 pub mod host;
 pub mod keyring;
+pub mod messages;
 pub mod parse;
 pub mod real;
 pub mod run;
+mod stand_ins;
 pub mod template;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::client::Client;
 use crate::envoy::{Envoy, Options};
 use crate::introspection::form;
 use crate::paths::{self, WorkDir};
+use crate::pieces::{address, cluster, filter, insert};
 use crate::pki::Pki;
 use crate::server::{Answer, Server, Stall};
 use crate::tls;
@@ -227,17 +229,16 @@ impl Corpus {
     /// Envoy refuses the configuration: with the end of its log.
     pub fn start(cases: &[Prepared], pki: &Pki) -> Result<Self> {
         let dir = WorkDir::create("corpus")?;
-        let module = json!(paths::module()?);
-        let shared: BTreeMap<&String, &String> =
-            cases.iter().filter(|case| !case.has_own_vm).flat_map(|case| &case.environment).collect();
+        let module = paths::module()?;
+        let shared: BTreeMap<String, String> =
+            cases.iter().filter(|case| !case.has_own_vm).flat_map(|case| case.environment.clone()).collect();
         let mut listeners = Vec::new();
         let mut clusters = Vec::new();
         for case in cases {
-            let own: BTreeMap<&String, &String> = case.environment.iter().collect();
             let vm_id = if case.has_own_vm { format!("case-{}", case.number) } else { "corpus".to_owned() };
-            let environment = if case.has_own_vm { &own } else { &shared };
+            let environment = if case.has_own_vm { &case.environment } else { &shared };
             for policy in &case.policies {
-                let mut listener = listener(case, policy.as_deref(), &module, &vm_id, &json!(environment));
+                let mut listener = listener(case, policy.as_deref(), &module, &vm_id, environment);
                 if let (Some(_), Some(chain)) = (&case.certificates, listener.pointer_mut("/filter_chains/0")) {
                     chain["transport_socket"] = transport_socket(pki);
                 }
@@ -369,7 +370,13 @@ fn head(request: &Request, template: &mut Template) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn listener(case: &Prepared, policy: Option<&str>, module: &Value, vm_id: &str, environment: &Value) -> Value {
+fn listener(
+    case: &Prepared,
+    policy: Option<&str>,
+    module: &Path,
+    vm_id: &str,
+    environment: &BTreeMap<String, String>,
+) -> Value {
     let metadata = |policy: &str| json!({"filter_metadata": {"portcullis": {"policy": policy}}});
     let mut route = json!({
         "name": case.route_name(),
@@ -377,36 +384,15 @@ fn listener(case: &Prepared, policy: Option<&str>, module: &Value, vm_id: &str, 
         "direct_response": {"status": 200, "body": {"inline_string": "passed"}},
         "response_headers_to_add": [{"header": {"key": "x-corpus", "value": "passed"}}],
     });
-    if let (Some(policy), Some(route)) = (policy, route.as_object_mut()) {
-        route.insert("metadata".to_owned(), metadata(policy));
+    if let Some(policy) = policy {
+        insert(&mut route, "metadata", metadata(policy));
     }
     let mut host = json!({"name": "all", "domains": ["*"], "routes": [route]});
-    if let (Some(policy), Some(host)) = (&case.case.facts.virtual_host_policy, host.as_object_mut()) {
-        host.insert("metadata".to_owned(), metadata(policy));
+    if let Some(policy) = &case.case.facts.virtual_host_policy {
+        insert(&mut host, "metadata", metadata(policy));
     }
     let router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
-    let filter = json!({
-        "name": "portcullis",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-            "config": {
-                "name": "portcullis",
-                "root_id": "portcullis",
-                "failure_policy": "FAIL_RELOAD",
-                "allow_on_headers_stop_iteration": true,
-                "vm_config": {
-                    "vm_id": vm_id,
-                    "runtime": "envoy.wasm.runtime.v8",
-                    "code": {"local": {"filename": module}},
-                    "environment_variables": {"key_values": environment},
-                },
-                "configuration": {
-                    "@type": "type.googleapis.com/google.protobuf.StringValue",
-                    "value": case.configuration.to_string(),
-                },
-            },
-        },
-    });
+    let filter = filter(&case.configuration, module, vm_id, environment);
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "corpus",
@@ -434,20 +420,4 @@ fn listener(case: &Prepared, policy: Option<&str>, module: &Value, vm_id: &str, 
             "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
         }],
     })
-}
-
-fn cluster(name: &str, port: u16) -> Value {
-    json!({
-        "name": name,
-        "type": "STATIC",
-        "connect_timeout": "2s",
-        "load_assignment": {
-            "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(port)}}]}],
-        },
-    })
-}
-
-fn address(port: u16) -> Value {
-    json!({"socket_address": {"address": "127.0.0.1", "port_value": port}})
 }

@@ -1,22 +1,19 @@
 //! Lets the engine decide a case, driven as the filter drives it: start, ticks, fetches, held requests judged again.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use portcullis_engine::ports::memory::MemoryStore;
-use portcullis_engine::ports::{
-    Attributes, CertificateField, Expected, Ports, SharedStore, SoftwareOnly, StoreUnavailable, Version, WriteOutcome,
-};
+use portcullis_engine::ports::{Ports, SoftwareOnly};
 use portcullis_engine::time::UnixNanos;
-use portcullis_engine::{
-    Actions, Body, Callout, Engine, FetchId, FetchResult, HeaderChange, RequestId, Seed, Step as Verdict,
-};
+use portcullis_engine::{Actions, Body, Callout, Engine, FetchId, FetchResult, RequestId, Seed, Step as Verdict};
 use serde_json::{Value, json};
 
 use super::check::{self, End, Failure, Seen};
 use super::host;
+use super::messages::{blank, changed, filled, lines};
+use super::stand_ins::{Known, Store};
 use super::template::Template;
 use super::{
     ADDRESS_LIST, Case, Decision, EndpointAnswer, Facts, LIMIT_SERVICE, REVOCATION_LIST, Request, ServiceLimit, Step,
@@ -159,76 +156,6 @@ struct Gateway {
     asked: Vec<String>,
     /// What it has counted, by descriptor.
     counted: HashMap<String, u64>,
-}
-
-/// What the proxy knows of a request.
-#[derive(Debug, Clone, Default)]
-struct Known {
-    lines: Vec<(Vec<u8>, Vec<u8>)>,
-    address: Option<IpAddr>,
-    route_policy: Option<String>,
-    route_name: Option<String>,
-    virtual_host_policy: Option<String>,
-    certificate: BTreeMap<String, String>,
-    certificate_is_verified: bool,
-    /// What the service answers.
-    response: Vec<(Vec<u8>, Vec<u8>)>,
-    /// What the client sends behind the head.
-    body: Vec<u8>,
-}
-
-impl Attributes for Known {
-    fn source_address(&self) -> Option<IpAddr> {
-        self.address
-    }
-
-    fn client_certificate_is_verified(&self) -> bool {
-        self.certificate_is_verified
-    }
-
-    fn client_certificate(&self, field: CertificateField) -> Option<Vec<u8>> {
-        let name = match field {
-            CertificateField::UriSan => "uri_san",
-            CertificateField::DnsSan => "dns_san",
-            CertificateField::Subject => "subject",
-            CertificateField::Sha256 => "sha256",
-        };
-        self.certificate.get(name).map(|name| name.as_bytes().to_vec())
-    }
-
-    fn route_policy(&self) -> Option<Vec<u8>> {
-        self.route_policy.as_ref().map(|policy| policy.as_bytes().to_vec())
-    }
-
-    fn route_name(&self) -> Option<Vec<u8>> {
-        self.route_name.as_ref().map(|name| name.as_bytes().to_vec())
-    }
-
-    fn virtual_host_policy(&self) -> Option<Vec<u8>> {
-        self.virtual_host_policy.as_ref().map(|policy| policy.as_bytes().to_vec())
-    }
-}
-
-/// Shared data that works, or does not.
-enum Store {
-    Works(MemoryStore),
-    Fails,
-}
-
-impl SharedStore for Store {
-    fn get(&self, key: &str) -> Result<Option<(Vec<u8>, Version)>, StoreUnavailable> {
-        match self {
-            Self::Works(store) => store.get(key),
-            Self::Fails => Err(StoreUnavailable),
-        }
-    }
-
-    fn compare_and_set(&self, key: &str, value: &[u8], expected: Expected) -> Result<WriteOutcome, StoreUnavailable> {
-        match self {
-            Self::Works(store) => store.compare_and_set(key, value, expected),
-            Self::Fails => Err(StoreUnavailable),
-        }
-    }
 }
 
 /// Takes each decision with what was seen.
@@ -592,82 +519,4 @@ fn places(configuration: &Value) -> HashMap<(String, String), String> {
     let of_service = service.map(|cluster| ((cluster.to_owned(), rls::PATH.to_owned()), LIMIT_SERVICE.to_owned()));
     let of_revocation = list.map(|place| (place, REVOCATION_LIST.to_owned()));
     of_providers.chain(of_revocation).chain(of_lists).chain(of_service).collect()
-}
-
-/// An answer with its templates filled in.
-///
-/// # Errors
-/// A template that the format does not know.
-pub fn filled(answer: &EndpointAnswer, template: &mut Template) -> Result<EndpointAnswer> {
-    Ok(match answer {
-        EndpointAnswer::Answer { status, headers, body } => {
-            EndpointAnswer::Answer { status: *status, headers: headers.clone(), body: template.fill(body)? }
-        }
-        EndpointAnswer::ByToken(known) => EndpointAnswer::ByToken(
-            known.iter().map(|(token, answer)| Ok((token.clone(), template.fill(answer)?))).collect::<Result<_>>()?,
-        ),
-        other => other.clone(),
-    })
-}
-
-fn blank() -> Request {
-    Request {
-        line: 0,
-        after: Duration::ZERO,
-        times: 1,
-        address: None,
-        route_policy: None,
-        certificate: None,
-        open: false,
-        method: String::new(),
-        target: String::new(),
-        headers: Vec::new(),
-        without: Vec::new(),
-        body: String::new(),
-        response: Vec::new(),
-    }
-}
-
-/// The request's header map as the proxy has it: pseudo-headers, request id, then what the case names.
-///
-/// # Errors
-/// A template or an escape that the format does not know.
-pub fn lines(request: &Request, id: u64, template: &mut Template) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let mut lines = vec![
-        (":authority".to_owned(), b"api.example".to_vec()),
-        (":method".to_owned(), request.method.clone().into_bytes()),
-        (":path".to_owned(), template.bytes(&request.target)?),
-        (":scheme".to_owned(), b"https".to_vec()),
-        ("x-request-id".to_owned(), format!("case-{id}").into_bytes()),
-    ];
-    lines.retain(|(name, _)| !request.without.contains(name));
-    // The first line under such a name replaces the runner's; a second one is a repetition.
-    let mut replaced: Vec<&str> = Vec::new();
-    let mut own = Vec::new();
-    for (name, value) in &request.headers {
-        let value = template.bytes(value)?;
-        match lines.iter_mut().find(|(known, _)| known == name && !replaced.contains(&name.as_str())) {
-            Some(line) => {
-                line.1 = value;
-                replaced.push(name);
-            }
-            None => own.push((template.bytes(name)?, value)),
-        }
-    }
-    Ok(lines.into_iter().map(|(name, value)| (name.into_bytes(), value)).chain(own).collect())
-}
-
-/// `lines` after `changes`, as text.
-fn changed(lines: &[(Vec<u8>, Vec<u8>)], changes: &[HeaderChange]) -> Vec<(String, String)> {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let mut lines: Vec<(String, String)> = lines.iter().map(|(name, value)| (text(name), text(value))).collect();
-    for change in changes {
-        if let HeaderChange::Remove(name) | HeaderChange::Set(name, _) = change {
-            lines.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
-        }
-        if let HeaderChange::Set(name, value) | HeaderChange::Add(name, value) = change {
-            lines.push((name.clone(), text(value)));
-        }
-    }
-    lines
 }

@@ -2,9 +2,9 @@
 
 use portcullis_engine::answer::{BearerError, Reason};
 use portcullis_engine::bans::Offence;
-use portcullis_engine::{COUNTERS, GAUGES};
+use portcullis_engine::{COUNTERS, HISTOGRAMS, gauges};
 
-/// A table of all reasons, of all counters and of all gauges.
+/// A table of all reasons, of all counters, gauges and histograms.
 pub fn markdown() -> String {
     let mut text = String::from(
         "# Refusals and counters\n\n\
@@ -44,8 +44,12 @@ pub fn markdown() -> String {
         }
     }
     text.push_str("\n## Gauges\n\n| gauge | labels | tells |\n|---|---|---|\n");
-    for (name, meaning) in GAUGES {
-        text.push_str(&format!("| `{name}` | `surge` | {meaning} |\n"));
+    for (name, label, meaning) in gauges() {
+        text.push_str(&format!("| `{name}` | `{label}` | {meaning} |\n"));
+    }
+    text.push_str("\n## Histograms\n\n| histogram | tells |\n|---|---|\n");
+    for (name, meaning) in HISTOGRAMS {
+        text.push_str(&format!("| `{name}` | {meaning} |\n"));
     }
     text
 }

@@ -11,10 +11,9 @@ use sha2::{Digest as _, Sha256};
 use super::cache::{CredentialKey, Minted, MintedTokens};
 use super::error::{MintError, SettingsError};
 use super::key_ring::KeyRing;
-use super::payload::{Occasion, payload};
+use super::payload::{Caller, Occasion, payload};
 use super::settings::Settings;
 use crate::Seed;
-use crate::claims::Claims;
 use crate::time::UnixNanos;
 
 /// Makes the internal tokens of one worker.
@@ -60,7 +59,7 @@ impl Minter {
 
     /// The internal token for a caller that was let through, as a service behind `audience` gets it.
     ///
-    /// `key` names the credential and what is said of it: the same key, audience and expiry get the same token until
+    /// The same credential, audience and expiry get the same token until
     /// [`Settings::reuse_percent`] of its lifetime is over. `credential_expires_at` is until when the gateway takes the
     /// credential, leeway included if the token is to last as long; no internal token ends later. A token that ends with
     /// its credential is handed out until then, since a new one would not last longer. The text is base64url and dots
@@ -70,12 +69,12 @@ impl Minter {
     /// [`MintError`]
     pub fn token(
         &mut self,
-        claims: &Claims,
-        key: CredentialKey,
+        caller: Caller<'_>,
         audience: &str,
         credential_expires_at: Option<UnixNanos>,
         now: UnixNanos,
     ) -> Result<Rc<str>, MintError> {
+        let key = caller.credential;
         let ends_at = credential_expires_at.map(UnixNanos::as_secs);
         if let Some(minted) = self.cache.get(key, audience)
             && self.serves_still(&minted, ends_at, now)
@@ -90,7 +89,7 @@ impl Minter {
         }
         self.minted_ever = self.minted_ever.saturating_add(1);
         let token_id = format!("{}-{}", self.id_prefix, self.minted_ever);
-        let payload = payload(&self.settings, claims, Occasion { audience, token_id, issued_at, expires_at })?;
+        let payload = payload(&self.settings, caller, Occasion { audience, token_id, issued_at, expires_at })?;
         let token: Rc<str> = self.sign(&Value::Object(payload))?.into();
         self.minted = self.minted.saturating_add(1);
         self.cache.put(key, audience, Minted { token: Rc::clone(&token), issued_at, expires_at });

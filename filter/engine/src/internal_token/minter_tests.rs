@@ -3,10 +3,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::claims::Claims;
 use crate::internal_token::{CopiedClaim, PublicKey, SigningKey};
 use crate::jwt::fixtures::{ED25519_D, ED25519_X, ES256_D, ES256_X, ES256_Y, RFC7515_A1_SECRET, decode};
 use crate::jwt::{Algorithm, AlgorithmSet, KeySet, Profile, TokenError, UntrustedToken, VerifiedToken, Verifier};
 use crate::ports::SoftwareOnly;
+use crate::scopes::ScopeSource;
 
 const ISSUER: &str = "https://gateway.example";
 const NOW: UnixNanos = UnixNanos::from_secs(1_800_000_000);
@@ -30,6 +32,12 @@ fn ring(active: &Value, others: &[Value]) -> KeyRing {
 
 fn minter_of(settings: Settings, active: &Value) -> Minter {
     Minter::new(settings, ring(active, &[]), Seed([7; 32])).unwrap()
+}
+
+static SCOPES: ScopeSource = ScopeSource { claim: None, prefix: String::new() };
+
+fn caller(claims: &Claims, number: u8) -> Caller<'_> {
+    Caller { claims, scopes: &SCOPES, credential: key(number) }
 }
 
 fn minter(active: &Value) -> Minter {
@@ -80,7 +88,7 @@ fn expiry(token: &str) -> u64 {
 fn a_service_verifies_the_token_with_the_published_keys() {
     for (jwk, algorithm) in [(ed25519(), Algorithm::EdDsa), (p256(), Algorithm::Es256)] {
         let mut minter = minter(&jwk);
-        let token = minter.token(&alice(), key(1), "orders", None, NOW).unwrap();
+        let token = minter.token(caller(&alice(), 1), "orders", None, NOW).unwrap();
         let verified = verify(&token, &published(&minter), algorithm, NOW).unwrap();
         assert_eq!(verified.claims().subject(), Some("alice"));
         assert_eq!(verified.claims().text("orig_iss"), Some("https://idp.example"));
@@ -91,7 +99,7 @@ fn a_service_verifies_the_token_with_the_published_keys() {
 
 #[test]
 fn a_service_with_the_shared_secret_verifies_hs256() {
-    let token = minter(&secret()).token(&alice(), key(1), "orders", None, NOW).unwrap();
+    let token = minter(&secret()).token(caller(&alice(), 1), "orders", None, NOW).unwrap();
     let keys = KeySet::from_secret(&decode(RFC7515_A1_SECRET)).unwrap();
     assert!(verify(&token, &keys, Algorithm::Hs256, NOW).is_ok());
 }
@@ -101,9 +109,9 @@ fn a_token_is_for_one_audience_and_one_span_only() {
     let mut minter = minter(&ed25519());
     let keys = published(&minter);
     let refusal = |token: &str, now| verify(token, &keys, Algorithm::EdDsa, now).unwrap_err();
-    let payments = minter.token(&alice(), key(1), "payments", None, NOW).unwrap();
+    let payments = minter.token(caller(&alice(), 1), "payments", None, NOW).unwrap();
     assert_eq!(refusal(&payments, NOW), TokenError::AudienceRefused);
-    let orders = minter.token(&alice(), key(1), "orders", None, NOW).unwrap();
+    let orders = minter.token(caller(&alice(), 1), "orders", None, NOW).unwrap();
     assert!(matches!(refusal(&orders, later(60)), TokenError::Expired { .. }));
     assert!(matches!(refusal(&orders, UnixNanos(NOW.0 - 1)), TokenError::NotYetValid { .. }));
 }
@@ -111,7 +119,7 @@ fn a_token_is_for_one_audience_and_one_span_only() {
 #[test]
 fn the_same_input_gives_the_same_token() {
     for jwk in [ed25519(), p256(), secret()] {
-        let token = || minter(&jwk).token(&alice(), key(1), "orders", None, NOW).unwrap();
+        let token = || minter(&jwk).token(caller(&alice(), 1), "orders", None, NOW).unwrap();
         assert_eq!(token(), token());
     }
 }
@@ -119,7 +127,8 @@ fn the_same_input_gives_the_same_token() {
 #[test]
 fn a_token_never_outlives_its_credential() {
     let mut minter = minter(&ed25519());
-    let mut end = |n, expires_at| minter.token(&alice(), key(n), "orders", Some(expires_at), NOW).map(|t| expiry(&t));
+    let mut end =
+        |n, expires_at| minter.token(caller(&alice(), n), "orders", Some(expires_at), NOW).map(|t| expiry(&t));
     assert_eq!(end(1, later(3600)), Ok(later(60).as_secs()));
     assert_eq!(end(2, later(60)), Ok(later(60).as_secs()));
     assert_eq!(end(3, later(30)), Ok(later(30).as_secs()));
@@ -133,7 +142,7 @@ fn a_token_never_outlives_its_credential() {
 #[test]
 fn a_token_is_reused_until_the_chosen_part_of_its_life_is_over() {
     let mut minter = minter(&ed25519());
-    let mut token = |at| minter.token(&alice(), key(1), "orders", Some(later(3600)), at).unwrap();
+    let mut token = |at| minter.token(caller(&alice(), 1), "orders", Some(later(3600)), at).unwrap();
     let first = token(UnixNanos(NOW.0 + 500_000_000));
     assert_eq!(token(UnixNanos(later(48).0 - 1)), first);
     let second = token(later(48));
@@ -146,7 +155,7 @@ fn a_token_is_reused_until_the_chosen_part_of_its_life_is_over() {
 #[test]
 fn a_token_that_ends_with_its_credential_is_reused_to_the_end() {
     let mut minter = minter(&ed25519());
-    let mut token = |at| minter.token(&alice(), key(1), "orders", Some(later(40)), at);
+    let mut token = |at| minter.token(caller(&alice(), 1), "orders", Some(later(40)), at);
     let first = token(NOW).unwrap();
     assert_eq!(token(later(39)).unwrap(), first);
     assert_eq!(token(later(40)), Err(MintError::NoLifetimeLeft));
@@ -155,7 +164,7 @@ fn a_token_that_ends_with_its_credential_is_reused_to_the_end() {
 #[test]
 fn a_credential_whose_end_moved_gets_a_new_token() {
     let mut minter = minter(&ed25519());
-    let mut token = |end, at| minter.token(&alice(), key(1), "orders", Some(later(end)), later(at)).unwrap();
+    let mut token = |end, at| minter.token(caller(&alice(), 1), "orders", Some(later(end)), later(at)).unwrap();
     let first = token(3600, 0);
     let sooner = token(20, 1);
     assert_eq!((expiry(&first), expiry(&sooner)), (later(60).as_secs(), later(20).as_secs()));
@@ -166,8 +175,8 @@ fn a_credential_whose_end_moved_gets_a_new_token() {
 #[test]
 fn a_clock_that_stepped_back_gets_a_new_token() {
     let mut minter = minter(&ed25519());
-    let first = minter.token(&alice(), key(1), "orders", None, later(10)).unwrap();
-    let second = minter.token(&alice(), key(1), "orders", None, NOW).unwrap();
+    let first = minter.token(caller(&alice(), 1), "orders", None, later(10)).unwrap();
+    let second = minter.token(caller(&alice(), 1), "orders", None, NOW).unwrap();
     assert_ne!(first, second);
     assert_eq!(part(&second, 1)["nbf"], NOW.as_secs());
 }
@@ -177,7 +186,7 @@ fn credentials_and_audiences_have_tokens_of_their_own() {
     let mut minter = minter(&ed25519());
     let mut ids = std::collections::BTreeSet::new();
     for (n, audience) in [(1, "orders"), (1, "payments"), (2, "orders"), (2, "payments")] {
-        let token = minter.token(&alice(), key(n), audience, None, NOW).unwrap();
+        let token = minter.token(caller(&alice(), n), audience, None, NOW).unwrap();
         assert_eq!(part(&token, 1)["aud"], audience);
         assert!(ids.insert(part(&token, 1)["jti"].to_string()));
     }
@@ -187,7 +196,7 @@ fn credentials_and_audiences_have_tokens_of_their_own() {
 fn token_ids_of_different_seeds_differ_and_do_not_show_the_seed() {
     let id = |seed| {
         let mut minter = Minter::new(Settings::new(ISSUER), ring(&ed25519(), &[]), Seed(seed)).unwrap();
-        part(&minter.token(&alice(), key(1), "orders", None, NOW).unwrap(), 1)["jti"].as_str().unwrap().to_owned()
+        part(&minter.token(caller(&alice(), 1), "orders", None, NOW).unwrap(), 1)["jti"].as_str().unwrap().to_owned()
     };
     assert_ne!(id([7; 32]), id([8; 32]));
     assert!(!id([7; 32]).contains(&crate::jwt::fixtures::encode(&[7; 12])));
@@ -196,17 +205,17 @@ fn token_ids_of_different_seeds_differ_and_do_not_show_the_seed() {
 #[test]
 fn a_forgotten_credential_gets_a_new_token() {
     let mut minter = minter(&ed25519());
-    let first = minter.token(&alice(), key(1), "orders", None, NOW).unwrap();
+    let first = minter.token(caller(&alice(), 1), "orders", None, NOW).unwrap();
     minter.forget(key(1));
-    assert_ne!(minter.token(&claims(json!({"sub": "alice"})), key(1), "orders", None, NOW).unwrap(), first);
+    assert_ne!(minter.token(caller(&claims(json!({"sub": "alice"})), 1), "orders", None, NOW).unwrap(), first);
 }
 
 #[test]
 fn over_a_rotation_old_and_new_tokens_verify_with_one_key_set() {
     let mut minter = minter(&p256());
-    let old = minter.token(&alice(), key(1), "orders", None, NOW).unwrap();
+    let old = minter.token(caller(&alice(), 1), "orders", None, NOW).unwrap();
     minter.replace_keys(ring(&ed25519(), &[p256()]));
-    let new = minter.token(&alice(), key(1), "orders", None, NOW).unwrap();
+    let new = minter.token(caller(&alice(), 1), "orders", None, NOW).unwrap();
     let keys = published(&minter);
     assert!(verify(&old, &keys, Algorithm::Es256, NOW).is_ok());
     assert!(verify(&new, &keys, Algorithm::EdDsa, NOW).is_ok());
@@ -219,15 +228,15 @@ fn a_token_too_long_for_a_header_is_not_made() {
     let copied = vec![CopiedClaim { path: "roles".into(), name: "roles".into() }];
     let mut minter = minter_of(Settings { copied, ..Settings::new(ISSUER) }, &ed25519());
     let many = claims(json!({"sub": "a", "roles": vec!["role"; 2_000]}));
-    let error = minter.token(&many, key(1), "orders", None, NOW).unwrap_err();
+    let error = minter.token(caller(&many, 1), "orders", None, NOW).unwrap_err();
     assert_eq!(error, MintError::TooLarge { max_bytes: 8 * 1024 });
-    assert!(minter.token(&alice(), key(1), "orders", None, NOW).is_ok());
+    assert!(minter.token(caller(&alice(), 1), "orders", None, NOW).is_ok());
 }
 
 #[test]
 fn without_a_cache_every_request_gets_a_new_token() {
     let mut minter = minter_of(Settings { cache_bytes: 0, ..Settings::new(ISSUER) }, &ed25519());
-    let mut token = || minter.token(&alice(), key(1), "orders", None, NOW).unwrap();
+    let mut token = || minter.token(caller(&alice(), 1), "orders", None, NOW).unwrap();
     assert_ne!(token(), token());
     assert_eq!(minter.cached_bytes(), 0);
 }
@@ -243,7 +252,7 @@ fn wrong_settings_make_no_minter() {
 fn nothing_secret_is_shown() {
     for (jwk, private) in [(ed25519(), ED25519_D), (p256(), ES256_D), (secret(), RFC7515_A1_SECRET)] {
         let mut minter = minter(&jwk);
-        let token = minter.token(&alice(), key(1), "orders", None, NOW).unwrap();
+        let token = minter.token(caller(&alice(), 1), "orders", None, NOW).unwrap();
         let shown = format!("{minter:?}");
         assert!(!shown.contains(private) && !shown.contains(&*token) && !shown.contains("alice"), "{shown}");
         let bytes = format!("{:?}", &decode(private)[..4]);
@@ -256,7 +265,7 @@ proptest! {
     fn whatever_claims_say_the_token_fits_into_a_header(sub in ".{1,20}", role in any::<String>(), audience in ".{0,20}") {
         let copied = vec![CopiedClaim { path: "role".into(), name: "role".into() }];
         let mut minter = minter_of(Settings { copied, ..Settings::new(ISSUER) }, &secret());
-        let token = minter.token(&claims(json!({"sub": sub, "role": role})), key(1), &audience, None, NOW).unwrap();
+        let token = minter.token(caller(&claims(json!({"sub": sub, "role": role})), 1), &audience, None, NOW).unwrap();
         prop_assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)));
         prop_assert_eq!(token.matches('.').count(), 2);
         prop_assert_eq!(part(&token, 0), json!({"alg": "HS256", "kid": "shared", "typ": "at+jwt"}));
@@ -278,7 +287,7 @@ proptest! {
         let mut now = NOW;
         for step in steps {
             now = UnixNanos(now.0 + step);
-            let token = minter.token(&alice(), key(1), "orders", None, now).unwrap();
+            let token = minter.token(caller(&alice(), 1), "orders", None, now).unwrap();
             let left = UnixNanos::from_secs(expiry(&token)).since(now).as_nanos();
             let least = u128::from(lifetime) * 10_000_000 * u128::from(100 - percent);
             // A new token may have lost the begun second.

@@ -23,5 +23,6 @@ pub use error::{KeyError, MintError, RingError, SettingsError};
 pub use jwk::PublicKey;
 pub use key_ring::KeyRing;
 pub use minter::{MintCounts, Minter};
+pub use payload::Caller;
 pub use settings::{CopiedClaim, Settings};
 pub use signing_key::SigningKey;

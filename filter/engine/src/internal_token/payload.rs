@@ -2,9 +2,22 @@
 
 use serde_json::{Map, Value};
 
+use super::cache::CredentialKey;
 use super::error::MintError;
 use super::settings::Settings;
 use crate::claims::Claims;
+use crate::scopes::ScopeSource;
+
+/// Whom a token is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    /// What is verified of the caller.
+    pub claims: &'a Claims,
+    /// Where the caller's scopes stand.
+    pub scopes: &'a ScopeSource,
+    /// The credential, and what is said of it.
+    pub credential: CredentialKey,
+}
 
 /// What distinguishes one token from the next.
 pub(super) struct Occasion<'a> {
@@ -16,12 +29,13 @@ pub(super) struct Occasion<'a> {
     pub expires_at: u64,
 }
 
-/// The claims of a token for the caller of whom `claims` speak.
+/// The claims of a token for the caller.
 pub(super) fn payload(
     settings: &Settings,
-    claims: &Claims,
+    caller: Caller<'_>,
     occasion: Occasion<'_>,
 ) -> Result<Map<String, Value>, MintError> {
+    let claims = caller.claims;
     let subject = claims.subject().filter(|subject| !subject.is_empty()).ok_or(MintError::NoSubject)?;
     let mut payload = Map::new();
     for claim in &settings.copied {
@@ -33,7 +47,7 @@ pub(super) fn payload(
     if let Some(actor @ Value::Object(_)) = claims.members().get("act") {
         payload.insert("act".to_owned(), actor.clone());
     }
-    let scope = scope(claims);
+    let scope = scope(caller);
     if !scope.is_empty() {
         payload.insert("scope".to_owned(), scope.into());
     }
@@ -57,9 +71,9 @@ pub(super) fn payload(
 
 /// The caller's scopes in one text. A word that would read as two there, such as an array's element with a space, is
 /// left out: it would give a service more than the issuer gave (RFC 6749, section 3.3).
-fn scope(claims: &Claims) -> String {
+fn scope(caller: Caller<'_>) -> String {
     let in_scope = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
-    claims.scopes().filter(|word| word.bytes().all(in_scope)).collect::<Vec<_>>().join(" ")
+    caller.scopes.words(caller.claims).filter(|word| word.bytes().all(in_scope)).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -73,7 +87,10 @@ mod tests {
             copied.iter().map(|(path, name)| CopiedClaim { path: (*path).into(), name: (*name).into() }).collect();
         let settings = Settings { copied, ..Settings::new("https://gateway.example") };
         let occasion = Occasion { audience: "orders", token_id: "t-1".into(), issued_at: 100, expires_at: 160 };
-        payload(&settings, &Claims::new(claims.as_object().unwrap().clone()), occasion).map(Value::Object)
+        let claims = Claims::new(claims.as_object().unwrap().clone());
+        let scopes = ScopeSource::default();
+        let caller = Caller { claims: &claims, scopes: &scopes, credential: CredentialKey::new(0, b"t") };
+        payload(&settings, caller, occasion).map(Value::Object)
     }
 
     #[test]
@@ -128,6 +145,16 @@ mod tests {
         assert_eq!(scope(json!("read\tadmin ok a\u{a0}b \"q\" a\\b")), "ok");
         assert_eq!(scope(json!("  a  b ")), "a b");
         assert_eq!(scope(json!(["write all"])), Value::Null);
+    }
+
+    #[test]
+    fn scopes_are_those_of_the_providers_claim() {
+        let claims = Claims::new(
+            json!({"sub": "a", "scope": "other", "realm": {"grants": ["read", "write"]}}).as_object().unwrap().clone(),
+        );
+        let scopes = ScopeSource { claim: Some("realm.grants".into()), prefix: "SCOPE_".into() };
+        let caller = Caller { claims: &claims, scopes: &scopes, credential: CredentialKey::new(0, b"t") };
+        assert_eq!(scope(caller), "read write");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::answer::FetchError;
+use crate::time::UnixNanos;
 
 /// What is to be done now. Everything in it may be done at once, in any order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +104,8 @@ pub enum EventKind {
     Loaded {
         /// Its generation.
         generation: u64,
+        /// When the provider gave it.
+        fetched_at: UnixNanos,
     },
     /// A key set in shared data does not parse here, perhaps because another version of the filter wrote it.
     LoadFailed {

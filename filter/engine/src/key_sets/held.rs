@@ -230,7 +230,7 @@ impl<K> Held<K> {
             Ok(set) => {
                 let (generation, fetched_at) = (body.generation, self.seen.fetched_at);
                 self.keys = Some(Keys { set: Rc::new(set), generation, fetched_at });
-                worker.report(&self.plan.provider, EventKind::Loaded { generation });
+                worker.report(&self.plan.provider, EventKind::Loaded { generation, fetched_at });
             }
             Err(reason) => {
                 self.unloadable = self.seen.generation;

@@ -6,11 +6,12 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use crate::answer::Challenges;
+use crate::audit::Sample;
 use crate::config::document::member_path;
 use crate::config::protobuf_struct;
 use crate::config::schema::{
-    Allow, Config, HeadersSection, MatchSection, Mode, PolicySection, RouteMetadata, RuleSection, ScopesSection, Serve,
-    Unmatched, UnmatchedMethod,
+    Allow, AuditSection, Config, HeadersSection, MatchSection, Mode, PolicySection, RouteMetadata, RuleSection,
+    ScopesSection, Serve, Unmatched, UnmatchedMethod,
 };
 use crate::config::{Node, Problems, Read};
 use crate::input::{InputRules, schema};
@@ -267,6 +268,7 @@ impl<'a> Compiler<'a> {
             own_rules: self.own.rules,
             schemas: self.schemas.finish(self.problems),
             responses,
+            sample: sample(config.defaults.audit.as_ref()),
             key_set_sources,
             introspections,
             revokes: revocation.is_some(),
@@ -619,6 +621,7 @@ impl<'a> Compiler<'a> {
                 Some(section) => responses::compile("", section, &mut Problems::default()),
                 None => self.responses.clone(),
             },
+            sample: sample(section.audit.as_ref().or(config.defaults.audit.as_ref())),
             input: self.input_rules(section, path, origin),
             payload: match &section.payload {
                 Some(section) => payload::compile("", section, &self.own, &mut Problems::default()),
@@ -735,8 +738,13 @@ fn inherit(section: &mut PolicySection, base: &PolicySection) {
     section.input = section.input.take().or_else(|| base.input.clone());
     section.payload = section.payload.take().or_else(|| base.payload.clone());
     section.responses = section.responses.take().or_else(|| base.responses.clone());
+    section.audit = section.audit.take().or_else(|| base.audit.clone());
     section.mode = section.mode.or(base.mode);
     section.monitor = section.monitor.take().or_else(|| base.monitor.clone());
+}
+
+fn sample(section: Option<&AuditSection>) -> Sample {
+    section.map_or(Sample::NONE, |section| section.sample_allowed)
 }
 
 fn scopes(section: &ScopesSection) -> Scopes {

@@ -29,6 +29,7 @@ use serde_json::Value;
 
 use crate::addresses::AddressList;
 use crate::answer::LocalDocument;
+use crate::audit::Sample;
 use crate::bans::Ban;
 use crate::config::Problems;
 use crate::config::schema::{LimitHeaders, Mode};
@@ -96,6 +97,8 @@ pub struct Policy {
     pub schemas: SchemaSet,
     /// What responses look like where no rule applies.
     pub responses: Option<Rc<ResponseRules>>,
+    /// The share of allowed requests that have an audit event, where no rule applies.
+    pub sample: Sample,
     /// Remote key sets, in the order in which providers refer to them.
     pub key_set_sources: Vec<KeySetSource>,
     /// Introspection endpoints.
@@ -177,6 +180,11 @@ impl Policy {
             Some(rule) => rule.responses.as_ref(),
             None => self.responses.as_ref(),
         }
+    }
+
+    /// The share of allowed requests under the rule at `index` that have an audit event; where there is no rule, what holds by default.
+    pub fn sample_of(&self, index: u16) -> Sample {
+        self.rules.get(usize::from(index)).map_or(self.sample, |rule| rule.sample)
     }
 
     /// The name of the address list at `index`, for counters.

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::addresses::AddressRules;
 use crate::answer::Challenges;
+use crate::audit::Sample;
 use crate::authorisation::Authorisation;
 use crate::config::schema::{Check, Mode, Serve};
 use crate::cors::Cors;
@@ -53,6 +54,8 @@ pub struct Rule {
     pub input: Option<Rc<InputRules>>,
     /// The attacks that are looked for.
     pub payload: Option<Rc<PayloadRules>>,
+    /// The share of allowed requests that have an audit event.
+    pub sample: Sample,
     /// The audience of the internal token that the service gets.
     pub internal_audience: Option<String>,
     /// The schemes that a challenge offers.

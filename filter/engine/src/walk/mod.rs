@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::answer::{Answer, Denial, LocalAnswer, Reason};
-use crate::audit;
+use crate::audit::{self, Decided};
 use crate::bans::Stage;
 use crate::config::schema::{Mode, Serve};
 use crate::counters::{CounterId, Verdict};
@@ -26,6 +26,7 @@ use crate::engine::{Engine, HeaderChange, Passage, plain_text};
 use crate::forward;
 use crate::http::path::PathOptions;
 use crate::http::{Method, RequestHead, RequestPath};
+use crate::internal_token::Caller;
 use crate::introspection::{Answered, Question};
 use crate::key_sets::WaitFor;
 use crate::limiter::{Cost, Settlement, Subject};
@@ -471,14 +472,17 @@ impl<'a> Walk<'a> {
         let Some(header) = self.policy.internal_tokens.as_ref().map(|tokens| tokens.header.as_str()) else {
             return Ok(());
         };
-        let token = match &mut self.engine.minter {
-            Some(minter) => {
+        let provider = self.policy.providers.get(usize::from(principal.provider));
+        let token = match (&mut self.engine.minter, provider) {
+            (Some(minter), Some(provider)) => {
                 // Where several credentials were asked for, the service must not take the word of one that has ended.
                 let credentials = std::iter::once(principal).chain(&self.found.others);
                 let ends = credentials.filter_map(|credential| credential.expires_at(self.policy)).min();
-                minter.token(principal.claims(), principal.credential, audience, ends, self.now)
+                let (claims, credential) = (principal.claims(), principal.credential);
+                let caller = Caller { claims, scopes: &provider.scopes, credential };
+                minter.token(caller, audience, ends, self.now)
             }
-            None => return Ok(()),
+            _ => return Ok(()),
         };
         match token {
             Ok(token) => {
@@ -564,6 +568,11 @@ impl<'a> Walk<'a> {
         // What only monitor mode let pass is not told as if nothing had been.
         if let Some(reason) = self.progress.watched {
             self.engine.tell(self.found.rule, reason, Verdict::Monitored, principal);
+            return;
+        }
+        let sample = self.policy.sample_of(self.found.rule);
+        if self.engine.samples(sample, plain_text(self.head.headers(), "x-request-id")) {
+            self.audit(Decided::Allowed(sample));
         }
     }
 
@@ -573,6 +582,11 @@ impl<'a> Walk<'a> {
         if verdict == Verdict::Monitored {
             self.progress.watched.get_or_insert(denial.reason);
         }
+        self.audit(Decided::Refused(denial, verdict));
+        self.count_offence(denial, verdict);
+    }
+
+    fn audit(&mut self, decided: Decided<'_>) {
         let client = self.address();
         let target = self.head.target().split(|b| *b == b'?').next().unwrap_or_default();
         let raw_path = String::from_utf8_lossy(target);
@@ -580,8 +594,7 @@ impl<'a> Walk<'a> {
         let principal = self.found.principal.as_ref();
         let event = audit::Event {
             now: self.now,
-            denial,
-            verdict,
+            decided,
             rule: self.policy.rule_label(self.found.rule).unwrap_or("none"),
             method: Some(self.head.method().as_str()),
             path: Some(&path),
@@ -592,7 +605,6 @@ impl<'a> Walk<'a> {
         };
         let line = event.to_line();
         self.engine.log.push(line);
-        self.count_offence(denial, verdict);
     }
 
     fn address(&self) -> Option<IpAddr> {

@@ -1,5 +1,6 @@
 //! Every section of the configuration as the operator writes it. `policy` compiles them.
 
+mod audit;
 mod authorisation;
 mod bans;
 mod edge;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+pub use self::audit::*;
 pub use self::authorisation::*;
 pub use self::bans::*;
 pub use self::edge::*;
@@ -148,6 +150,8 @@ section! {
         payload: Option<PayloadSection>,
         /// What responses look like where a rule says nothing, and where no rule applies.
         responses: Option<ResponsesSection>,
+        /// Which audit events are written where a rule says nothing, and where no rule applies.
+        audit: Option<AuditSection>,
     }
 }
 

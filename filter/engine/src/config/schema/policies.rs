@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    AddressesSection, Check, ConditionSection, CorsSection, CostFromSection, InputSection, Mode, PayloadSection,
-    Placed, Priority, PriorityFromSection, ResponsesSection, RolesSection, StatusClass,
+    AddressesSection, AuditSection, Check, ConditionSection, CorsSection, CostFromSection, InputSection, Mode,
+    PayloadSection, Placed, Priority, PriorityFromSection, ResponsesSection, RolesSection, StatusClass,
 };
 use crate::config::document::{Node, Problems};
 use crate::config::section::{Definitions, OneOrMany, Read};
@@ -59,6 +59,8 @@ section! {
         input: Option<Placed<InputSection>>,
         /// Attacks that are looked for in what clients send. Replaces the whole of `defaults.payload`.
         payload: Option<PayloadSection>,
+        /// Which audit events are written. Replaces the whole of `defaults.audit`.
+        audit: Option<AuditSection>,
         /// `monitor` counts and logs what this policy would refuse.
         mode: Option<Mode>,
         /// Single checks that are only monitored: what they would refuse is counted and logged, and goes on.

@@ -7,6 +7,7 @@
 mod compile;
 mod format;
 mod keywords;
+mod members;
 mod validate;
 
 #[cfg(test)]
@@ -35,7 +36,7 @@ pub fn is_keyword(name: &str) -> bool {
 
 /// Whether a pattern can be used.
 pub fn is_pattern(source: &str) -> bool {
-    compile::compiled_pattern(source).is_ok()
+    members::compiled_pattern(source).is_ok()
 }
 
 /// A schema, as its place in a [`SchemaSet`].
