@@ -57,7 +57,7 @@ fn stands(border: u16, byte: Option<u8>) -> bool {
 /// The class of the end of a text; the others are below.
 const END: usize = 63;
 /// The classes whose bytes belong to words: letters, digits, the underscore.
-const WORDS: u64 = (1 << 27) - 1 | 1 << 54;
+const WORDS: u64 = ((1 << 27) - 1) | (1 << 54);
 
 /// Calls `found` for every literal in `text`, in the order in which they begin.
 #[inline]

@@ -121,7 +121,8 @@ fn the_steps_of_patterns_grow_no_faster_than_the_text() {
     for (number, (name, ..)) in SHAPES.iter().enumerate() {
         let (small, large) = (scan(number, SMALL), scan(number, LARGE));
         assert!(large <= 5 * small + 20_000, "{name}: {small} steps for {SMALL} bytes, {large} for {LARGE}");
-        assert!(large <= 200_000 + 40 * LARGE as u64, "{name}: {large} steps for {LARGE} bytes");
+        // The budget of a request (`scanner.rs`), and one step for each attempt that finds it used up.
+        assert!(large <= 250_000 + 45 * LARGE as u64, "{name}: {large} steps for {LARGE} bytes");
     }
 }
 
@@ -156,6 +157,7 @@ fn has_valgrind() -> bool {
 }
 
 #[test]
+#[ignore = "takes minutes: cargo test -p portcullis-payload --test linear -- --ignored instructions"]
 fn instructions_grow_no_faster_than_the_text() {
     if !has_valgrind() {
         return;
