@@ -3,6 +3,8 @@
 // Reads our own files: a mistake in them is to stop the build.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::string_slice, clippy::print_stdout)]
 
+#[path = "build/border.rs"]
+mod border;
 #[path = "src/pattern/ops.rs"]
 #[allow(dead_code)]
 mod ops;
@@ -10,13 +12,16 @@ mod ops;
 mod pattern;
 #[path = "build/rules.rs"]
 mod rules;
+#[path = "build/trie.rs"]
+mod trie;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::{env, fs};
 
-use daachorse::DoubleArrayAhoCorasick;
+use border::{Border, Code};
+use trie::{Gate, Trie};
 
 const VIEWS: &[&str] = &["text", "sql", "shell", "path", "tokens", "squeezed", "base64"];
 const PLACES: &[&str] = &[
@@ -47,11 +52,9 @@ fn main() {
     let all: Vec<rules::Rule> = rules::files(folder, "rule").iter().map(|path| rules::read(path)).collect();
 
     let (mut out, mut docs, mut ids, mut families) = (String::new(), String::new(), String::new(), Vec::new());
-    let mut by_literal: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
+    let mut searches: Vec<Search> = Vec::new();
     let mut patterns = String::new();
-    let mut token_patterns = String::new();
-    let mut count = 0;
-    let mut flags: Vec<u8> = Vec::new();
+    let mut token_patterns: Vec<(usize, String)> = Vec::new();
     let mut mistakes = Vec::new();
     writeln!(out, "pub static RULES: &[RuleEntry] = &[").unwrap();
     writeln!(docs, "/// Every rule file, by family and name.\npub static PAGES: &[Page] = &[").unwrap();
@@ -92,49 +95,28 @@ fn main() {
                 }
             };
             if tokens {
-                writeln!(
-                    token_patterns,
+                let line = format!(
                     "TokenPattern {{ rule: {number}, level: {}, forward: {}, needs: {}, first: {} }},",
                     rule.level, compiled.forward, compiled.needs, compiled.first
-                )
-                .unwrap();
+                );
+                token_patterns.push((rarest(compiled.needs), line));
                 continue;
             }
             writeln!(
                 patterns,
-                "Pattern {{ rule: {number}, views: {views}, level: {}, places: {places}, forward: {}, backward: {}, border: {}, whole: {}, before: {}, after: {}, reach: {} }},",
-                rule.level, compiled.forward, compiled.backward, compiled.border, compiled.whole, compiled.before,
-                compiled.after,
-                compiled.reach
+                "Pattern {{ rule: {number}, forward: {}, backward: {}, reach: {} }},",
+                compiled.forward, compiled.backward, compiled.reach
             )
             .unwrap();
-            for literal in compiled.literals {
-                let bytes: Vec<u8> = literal.chars().map(|c| c as u8).collect();
-                assert!(!bytes.iter().any(u8::is_ascii_uppercase), "{}: {literal}: views are in lower case", rule.file);
-                by_literal.entry(bytes).or_default().push(count);
-            }
-            flags.push(u8::from(compiled.border) | u8::from(compiled.whole) << 1);
-            count += 1;
+            searches.push(Search { compiled, views, level: rule.level, places });
         }
     }
     writeln!(out, "];").unwrap();
     writeln!(docs, "];").unwrap();
     writeln!(out, "pub static PATTERNS: &[Pattern] = &[{patterns}];").unwrap();
-    writeln!(out, "pub static TOKEN_PATTERNS: &[TokenPattern] = &[{token_patterns}];").unwrap();
-
     assert!(mistakes.is_empty(), "mistakes in patterns:\n{}", mistakes.join("\n"));
-
-    // A literal's value is its number; its patterns stand in one list, from its start to the next literal's.
-    let (mut starts, mut targets) = (vec![0u16], Vec::new());
-    let mut literal_flags = Vec::new();
-    for patterns in by_literal.values() {
-        targets.extend(patterns.iter().map(|&p| u16::try_from(p).unwrap()));
-        starts.push(u16::try_from(targets.len()).unwrap());
-        literal_flags.push(patterns.iter().fold(3, |all, &p| all & flags[p]));
-    }
-    writeln!(out, "pub static LITERAL_STARTS: &[u16] = &{starts:?};").unwrap();
-    writeln!(out, "pub static LITERAL_FLAGS: &[u8] = &{literal_flags:?};").unwrap();
-    writeln!(out, "pub static LITERAL_PATTERNS: &[u16] = &{targets:?};").unwrap();
+    write_token_patterns(token_patterns, &mut out);
+    write_literals(&searches, &tables, &mut out);
     writeln!(out, "pub static OPS: &[Op] = &{:?};", tables.ops).unwrap();
     writeln!(out, "pub static CLASSES: &[Class] = &{:?};", tables.classes).unwrap();
     let lists: Vec<_> = tables.used_lists.iter().map(|name| format!("&{:?}", tables.words[name])).collect();
@@ -144,15 +126,118 @@ fn main() {
             writeln!(out, "pub static {}: &[&str] = &{words:?};", name.to_uppercase()).unwrap();
         }
     }
-    let automaton: DoubleArrayAhoCorasick<u32> =
-        DoubleArrayAhoCorasick::with_values(by_literal.keys().enumerate().map(|(n, l)| (l.clone(), n as u32))).unwrap();
     let folder = env::var("OUT_DIR").unwrap();
     let folder = Path::new(&folder);
-    let bytes = automaton.serialize();
-    fs::write(folder.join("automaton.bin"), bytes).unwrap();
     fs::write(folder.join("tables.rs"), out).unwrap();
     fs::write(folder.join("pages.rs"), docs).unwrap();
     fs::write(folder.join("ids.rs"), ids).unwrap();
+}
+
+/// A pattern with what limits it.
+struct Search {
+    compiled: pattern::Compiled,
+    views: u32,
+    level: u8,
+    places: u32,
+}
+
+/// The kind of token that a pattern needs and that the fewest texts have; 0 if it needs none.
+fn rarest(needs: u128) -> usize {
+    // What ordinary text is made of, the most usual first; no pattern is looked at whose rarest kind a text does not have.
+    const USUAL: &[u8] = b"n?,1o.()=s;&q";
+    let kinds = (0..128usize).filter(|kind| needs >> kind & 1 == 1);
+    let rank = |kind: &usize| USUAL.iter().position(|&usual| usize::from(usual) == *kind).unwrap_or(USUAL.len());
+    kinds.max_by_key(rank).unwrap_or(0)
+}
+
+fn write_token_patterns(mut patterns: Vec<(usize, String)>, out: &mut String) {
+    patterns.sort_by_key(|(kind, _)| *kind);
+    let groups: Vec<(u128, u16, u16)> = patterns
+        .chunk_by(|a, b| a.0 == b.0)
+        .map(|group| {
+            let from = patterns.iter().position(|(kind, _)| *kind == group[0].0).unwrap();
+            (if group[0].0 == 0 { u128::MAX } else { 1 << group[0].0 }, from as u16, (from + group.len()) as u16)
+        })
+        .collect();
+    let lines: String = patterns.into_iter().map(|(_, line)| line).collect();
+    writeln!(out, "pub static TOKEN_PATTERNS: &[TokenPattern] = &[{lines}];").unwrap();
+    writeln!(out, "pub static TOKEN_GROUPS: &[(u128, u16, u16)] = &{groups:?};").unwrap();
+}
+
+/// The literals with their patterns, as a trie, with the gate before it.
+fn write_literals(searches: &[Search], tables: &pattern::Tables, out: &mut String) {
+    let words = tables.used_lists.iter().map(|name| tables.words[name].as_slice()).collect();
+    let code = Code { ops: &tables.ops, classes: &tables.classes, words };
+    let mut by_literal: BTreeMap<Vec<u8>, Vec<(usize, Border, Border)>> = BTreeMap::new();
+    for (number, Search { compiled, .. }) in searches.iter().enumerate() {
+        for literal in &compiled.literals {
+            let bytes: Vec<u8> = literal.chars().map(|c| c as u8).collect();
+            assert!(!bytes.iter().any(u8::is_ascii_uppercase), "{literal}: views are in lower case");
+            let (mut before, mut behind) = code.around(compiled.forward, &bytes);
+            if compiled.backward != 0 {
+                before = before.and(code.before(compiled.backward, bytes[0]));
+            }
+            if compiled.border {
+                before = before.and(Border::words(false));
+            }
+            if compiled.whole {
+                behind = behind.and(Border::words(false));
+            }
+            // A node of the trie has no byte 0; what stands before it is searched for.
+            let length = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+            if length < bytes.len() {
+                behind = Border::ALL;
+            }
+            if !before.is_empty() && !behind.is_empty() {
+                by_literal.entry(bytes[..length].to_vec()).or_default().push((number, before, behind));
+            }
+        }
+    }
+    let mut borders: Vec<Border> = Vec::new();
+    let mut number_of = |border: Border| {
+        let at = borders.iter().position(|known| *known == border).unwrap_or_else(|| {
+            borders.push(border);
+            borders.len() - 1
+        });
+        u16::try_from(at).unwrap()
+    };
+    let (mut literals, mut targets, mut gated) = (String::new(), Vec::new(), Vec::new());
+    for (literal, patterns) in &by_literal {
+        let all = |of: fn(&(usize, Border, Border)) -> Border| patterns.iter().map(of).reduce(Border::or).unwrap();
+        let (before, behind) = (all(|p| p.1), all(|p| p.2));
+        gated.push((literal.as_slice(), before, behind));
+        let patterns: Vec<_> = patterns.iter().map(|&(n, a, b)| (n as u16, number_of(a), number_of(b))).collect();
+        let limits = patterns.iter().map(|p| &searches[usize::from(p.0)]);
+        let places = limits.clone().map(|s| if s.places == 0 { 0xffff } else { s.places }).fold(0, |a, b| a | b);
+        let views = limits.clone().map(|s| s.views).fold(0, |a, b| a | b);
+        let level = limits.map(|s| s.level).min().unwrap();
+        let from = targets.len();
+        for (number, before, behind) in patterns {
+            let Search { views, level, places, .. } = searches[usize::from(number)];
+            let places = if places == 0 { 0xffff } else { places };
+            targets.push(format!(
+                "Target {{ pattern: {number}, around: Around {{ before: {before}, behind: {behind}, places: {places}, views: {views}, level: {level} }} }}"
+            ));
+        }
+        let (before, behind) = (number_of(before), number_of(behind));
+        writeln!(
+            literals,
+            "Literal {{ from: {from}, to: {}, around: Around {{ before: {before}, behind: {behind}, places: {places}, views: {views}, level: {level} }} }},",
+            targets.len()
+        )
+        .unwrap();
+    }
+    let trie = Trie::new(by_literal.keys().map(Vec::as_slice));
+    let gate = Gate::new(gated.into_iter());
+    let borders: Vec<_> = borders.iter().map(|border| (border.bytes, border.nothing)).collect();
+    let classes = gate.classes;
+    writeln!(out, "pub static LITERALS: &[Literal] = &[{literals}];").unwrap();
+    writeln!(out, "pub static TARGETS: &[Target] = &[{}];", targets.join(",")).unwrap();
+    writeln!(out, "pub static BORDERS: &[(Class, bool)] = &{borders:?};").unwrap();
+    writeln!(out, "pub static UNITS: &[u32] = &{:?};", trie.units).unwrap();
+    writeln!(out, "pub static LITERAL_AT: &[u16] = &{:?};", trie.literals).unwrap();
+    writeln!(out, "pub static BYTE_CLASSES: [u8; 256] = {classes:?};").unwrap();
+    writeln!(out, "pub static GATE: [u64; 8192] = {:?};", gate.rows).unwrap();
 }
 
 fn camel(word: &str) -> String {

@@ -37,10 +37,6 @@ pub struct Compiled {
     pub border: bool,
     /// The literal is a whole word of a list: another word byte must not follow.
     pub whole: bool,
-    /// The class of bytes that can stand right before the literal, plus one; 0 where nothing is known.
-    pub before: u16,
-    /// The same for the byte right behind it.
-    pub after: u16,
     /// The literal stands no further than this from the start of the text; 0 is anywhere.
     pub reach: u16,
     /// Bytes that stand in every match; for patterns over tokens.
@@ -62,39 +58,6 @@ fn needed(nodes: &[Node]) -> u128 {
             _ => 0,
         }
     })
-}
-
-/// The bytes that a match of `nodes` can start with, and whether it can be empty. A start of the text counts as impossible: where it
-/// can match, no byte stands before.
-fn first_of(nodes: &[Node]) -> (Class, bool) {
-    let mut first = [0u64; 4];
-    let add = |first: &mut Class, other: &Class| first.iter_mut().zip(other).for_each(|(a, b)| *a |= b);
-    for node in nodes {
-        let (set, empty) = match node {
-            Node::Byte(byte) => (class_of(|b| b == *byte), false),
-            Node::Class(class) => (*class, false),
-            Node::Run(class, low, _) => (*class, *low == 0),
-            Node::Group(branches) | Node::Optional(branches) => {
-                let mut set = [0u64; 4];
-                let mut empty = matches!(node, Node::Optional(_));
-                for branch in branches {
-                    let (some, branch_empty) = first_of(branch);
-                    add(&mut set, &some);
-                    empty |= branch_empty;
-                }
-                (set, empty)
-            }
-            Node::Boundary => ([0; 4], true),
-            Node::Start => ([0; 4], false),
-            Node::Word(list) => (class_of(|b| ops::is_word(b) || list.contains('_') || b >= b' '), false),
-            Node::End => (class_of(|_| true), true),
-        };
-        add(&mut first, &set);
-        if !empty {
-            return (first, false);
-        }
-    }
-    (first, true)
 }
 
 /// The most bytes that a match of `nodes` can take.
@@ -127,7 +90,6 @@ pub fn compile(text: &str, tables: &mut Tables, literal_free: bool) -> Result<Co
     };
     let nodes = parse(right)?;
     let literals = if literal_free { Vec::new() } else { prefixes(&nodes, tables)? };
-    let mut before = 0;
     let mut reach = 0;
     let backward = match left {
         None => 0,
@@ -136,12 +98,7 @@ pub fn compile(text: &str, tables: &mut Tables, literal_free: bool) -> Result<Co
             if matches!(nodes.first(), Some(Node::Start)) {
                 reach = u16::try_from(longest(&nodes) + 1).unwrap_or(0);
             }
-            let nodes = reversed(nodes);
-            let (first, empty) = first_of(&nodes);
-            if !empty {
-                before = u16::from_le_bytes(class_index(first, tables)?) + 1;
-            }
-            emit_pattern(&nodes, tables)?
+            emit_pattern(&reversed(nodes), tables)?
         }
     };
     let forward = emit_pattern(&nodes, tables)?;
@@ -152,17 +109,6 @@ pub fn compile(text: &str, tables: &mut Tables, literal_free: bool) -> Result<Co
         }
         _ => false,
     };
-    let mut stop = None;
-    let mut after = 0;
-    if !literal_free {
-        expand(&nodes, tables, &mut stop)?;
-        if let Some(rest) = stop.and_then(|at| nodes.get(at..)) {
-            let (first, empty) = first_of(rest);
-            if !empty {
-                after = u16::from_le_bytes(class_index(first, tables)?) + 1;
-            }
-        }
-    }
     // A literal that goes on behind its word says nothing of what follows the word.
     let whole = border && matches!(nodes.first(), Some(Node::Word(list)) if tables.words[list] == literals);
     Ok(Compiled {
@@ -171,8 +117,6 @@ pub fn compile(text: &str, tables: &mut Tables, literal_free: bool) -> Result<Co
         backward,
         border,
         whole,
-        before,
-        after,
         reach,
         needs: needed(&nodes),
         first: first_bytes(&nodes),

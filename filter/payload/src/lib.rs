@@ -7,7 +7,9 @@
 pub mod arguments;
 mod base64;
 pub mod bytes;
+mod clean;
 mod html;
+mod literals;
 mod mask;
 mod normalise;
 pub mod own;

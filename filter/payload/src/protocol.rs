@@ -107,46 +107,32 @@ pub fn is_known_charset(name: &[u8]) -> bool {
 const CHARSETS: &[&[u8]] = &[b"utf-8", b"utf8", b"iso-8859-1", b"iso-8859-15", b"windows-1252", b"us-ascii"];
 
 fn header(name: &[u8], value: &[u8], inspection: &mut Inspection<'_>) {
+    /// The longest name below.
+    const LONGEST: usize = 24;
     let source = Source { place: Place::Header, name };
-    let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-    if is(b"accept") {
-        accept(value, source, inspection);
-    }
-    if is(b"accept-encoding") && value.len() > LONGEST_ACCEPT_ENCODING {
-        inspection.note(id::PROTOCOL_ACCEPT_ENCODING, source, value);
-    }
-    if is(b"host") && value.is_empty() {
-        inspection.note(id::PROTOCOL_EMPTY_HOST, source, value);
-    }
-    if is(b"content-length") && (value.is_empty() || !value.iter().all(u8::is_ascii_digit)) {
-        inspection.note(id::PROTOCOL_CONTENT_LENGTH, source, value);
-    }
-    if is(b"range") && value.iter().filter(|&&b| b == b',').count() > 5 {
-        inspection.note(id::PROTOCOL_RANGES, source, value);
-    }
-    if (is(b"content-encoding") || is(b"transfer-encoding")) && contains(value, b",") {
-        inspection.note(id::PROTOCOL_STACKED_ENCODING, source, value);
-    }
-    if is(b"x-up-devcap-post-charset") {
-        inspection.note(id::PROTOCOL_CHARSET, source, value);
-    }
-    if is(b"x-http-method-override") || is(b"x-method-override") || is(b"x-http-method") {
-        inspection.note(id::PROTOCOL_METHOD_OVERRIDE, source, value);
-    }
-    if is(b"cookie") && trimmed(value).starts_with(b"$Version") {
-        inspection.note(id::PROTOCOL_OLD_COOKIE, source, value);
-    }
-    if is(b"content-range") {
-        inspection.note(id::PROTOCOL_RANGES, source, value);
-    }
-    if FORBIDDEN.iter().any(|known| is(known)) {
-        inspection.note(id::PROTOCOL_FORBIDDEN_HEADER, source, value);
-    }
+    let mut lower = [0; LONGEST];
+    let Some(room) = lower.get_mut(..name.len()) else { return };
+    room.copy_from_slice(name);
+    room.make_ascii_lowercase();
+    let rule = match &*room {
+        b"accept" => return accept(value, source, inspection),
+        b"accept-encoding" if value.len() > LONGEST_ACCEPT_ENCODING => id::PROTOCOL_ACCEPT_ENCODING,
+        b"host" if value.is_empty() => id::PROTOCOL_EMPTY_HOST,
+        b"content-length" if value.is_empty() || !value.iter().all(u8::is_ascii_digit) => id::PROTOCOL_CONTENT_LENGTH,
+        b"range" if value.iter().filter(|&&b| b == b',').count() > 5 => id::PROTOCOL_RANGES,
+        b"content-encoding" | b"transfer-encoding" if contains(value, b",") => id::PROTOCOL_STACKED_ENCODING,
+        b"x-up-devcap-post-charset" => id::PROTOCOL_CHARSET,
+        b"x-http-method-override" | b"x-method-override" | b"x-http-method" => id::PROTOCOL_METHOD_OVERRIDE,
+        b"cookie" if trimmed(value).starts_with(b"$Version") => id::PROTOCOL_OLD_COOKIE,
+        b"content-range" => id::PROTOCOL_RANGES,
+        // No client of an API has a use for them: httpoxy, WebDAV, headers that other gateways take for their own.
+        b"proxy" | b"lock-token" | b"if" | b"x-middleware-subrequest" | b"x-original-url" | b"x-rewrite-url" => {
+            id::PROTOCOL_FORBIDDEN_HEADER
+        }
+        _ => return,
+    };
+    inspection.note(rule, source, value);
 }
-
-/// Headers that no client of an API has a use for: httpoxy, WebDAV, headers that other gateways take for their own.
-const FORBIDDEN: &[&[u8]] =
-    &[b"proxy", b"lock-token", b"if", b"x-middleware-subrequest", b"x-original-url", b"x-rewrite-url"];
 
 /// Browsers name five codings in half of this.
 const LONGEST_ACCEPT_ENCODING: usize = 100;

@@ -164,10 +164,9 @@ pub struct RuleEntry {
 #[allow(clippy::all, missing_docs)]
 pub mod tables {
     use super::{Family, RuleEntry};
+    use crate::literals::{Around, Literal, Target};
     use crate::pattern::{Class, Op, Pattern, TokenPattern};
     include!(concat!(env!("OUT_DIR"), "/tables.rs"));
-    /// The automaton over all literals.
-    pub static AUTOMATON: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/automaton.bin"));
 }
 
 /// The rules that are decided by code, by name.

@@ -1,14 +1,13 @@
 //! The scan of one request, value by value.
 
-use daachorse::DoubleArrayAhoCorasick;
-
 use crate::arguments::Known;
 use crate::base64;
 use crate::bytes::{contains, part};
+use crate::clean::CleanValues;
+use crate::literals::{self, Around, Literal};
 use crate::normalise::normalise;
 use crate::own::Kind;
 use crate::own::run::{OwnScratch, State};
-use crate::pattern::ops::{holds, is_word};
 use crate::pattern::{Matcher, Pattern, Steps};
 use crate::rules::{FAMILIES, Family, RuleId, id, tables};
 use crate::settings::Settings;
@@ -16,10 +15,8 @@ use crate::verdict::{FoundBy, Place, Source, Verdict};
 use crate::views::{View, derive};
 use crate::{html, mask, sql, verify};
 
-/// The automaton and its tables: one for a worker, shared by all policies.
-pub struct Scanner {
-    automaton: DoubleArrayAhoCorasick<u32>,
-}
+/// Everything that is searched for: tables of the module itself, so that a worker has nothing to load.
+pub struct Scanner(());
 
 /// Buffers that are kept from one request to the next.
 #[derive(Default)]
@@ -29,6 +26,7 @@ pub struct Scratch {
     inner: Vec<u8>,
     view: Vec<u8>,
     tokens: sql::Tokens,
+    clean: CleanValues,
     own: Option<OwnScratch>,
 }
 
@@ -42,17 +40,10 @@ const STEPS: u64 = 200_000;
 const STEPS_PER_BYTE: u64 = 40;
 
 impl Scanner {
-    /// Loads the automaton that was made at build time; none if the embedded bytes are damaged.
+    /// A scanner; none if its tables do not belong together.
     #[must_use]
     pub fn new() -> Option<Self> {
-        let (automaton, _) = DoubleArrayAhoCorasick::deserialize(tables::AUTOMATON).ok()?;
-        Some(Self { automaton })
-    }
-
-    /// The memory of the automaton, in bytes.
-    #[must_use]
-    pub fn heap_bytes(&self) -> usize {
-        self.automaton.heap_bytes()
+        (tables::UNITS.len() == tables::LITERAL_AT.len()).then_some(Self(()))
     }
 
     /// Starts the inspection of one request.
@@ -81,12 +72,22 @@ pub(crate) struct Evidence<'a> {
     source: Source<'a>,
     scores: [u16; FAMILIES],
     fired: Fired,
+    /// Whether any rule found anything, excluded or not.
+    found: bool,
     /// Findings are not kept: they were, when this value was judged before.
     is_quiet: bool,
 }
 
 /// The rules that have found something, one bit for each.
 type Fired = [u64; 16];
+
+/// What became of a value as it stands.
+struct Plain {
+    /// It is base64 of a text.
+    holds_text: bool,
+    /// It is wrapped in nothing and showed nothing at all, not even what is excluded.
+    is_clean: bool,
+}
 
 /// What the values that are joined to one have shown by themselves.
 #[derive(Default)]
@@ -103,7 +104,11 @@ impl Evidence<'_> {
 
     /// Adds what a rule found, once for each value.
     pub(crate) fn add(&mut self, rule: RuleId, excerpt: &[u8]) {
-        if self.has(rule) || self.settings.excludes(rule, self.source) {
+        if self.has(rule) || rule.level() > self.settings.level {
+            return;
+        }
+        self.found = true;
+        if self.settings.excludes(rule, self.source) {
             return;
         }
         if let Some(bits) = self.fired.get_mut(usize::from(rule.0 >> 6)) {
@@ -225,36 +230,53 @@ impl<'a> Inspection<'a> {
 
     /// Judges one value. Decoding that belongs to its place (the percent signs of a query, the escapes of JSON) is done already.
     pub fn value(&mut self, source: Source<'_>, value: &[u8]) {
-        self.judge(source, value, &mut Before::default());
+        let kinds = mask::of(value);
+        if says_nothing(value, kinds) {
+            return;
+        }
+        let (place, level) = (source.place, self.settings.level);
+        let is_kept = CleanValues::keeps(place, value);
+        if is_kept && self.scratch.clean.holds(place, level, value) {
+            return;
+        }
+        let is_clean = self.judge(source, (value, kinds), &mut Before::default());
+        if is_kept && is_clean {
+            self.scratch.clean.keep(place, level, value);
+        }
     }
 
     /// Judges values of one name as servers join them. Each was judged by itself already: only what they show together counts.
     pub(crate) fn joined(&mut self, source: Source<'_>, values: &[Vec<u8>]) {
         let mut before = Before { is_quiet: true, ..Before::default() };
         for value in values {
-            self.judge(source, value, &mut before);
+            let kinds = mask::of(value);
+            if !says_nothing(value, kinds) {
+                self.judge(source, (value, kinds), &mut before);
+            }
         }
         before.is_quiet = false;
         for between in [&b","[..], b""] {
-            self.judge(source, &values.join(between), &mut before);
+            let value = values.join(between);
+            let kinds = mask::of(&value);
+            if !says_nothing(&value, kinds) {
+                self.judge(source, (&value, kinds), &mut before);
+            }
         }
     }
 
-    fn judge(&mut self, source: Source<'_>, value: &[u8], before: &mut Before) {
-        // Numbers, dates and single bytes say nothing.
-        let kinds = mask::of(value);
-        if value.len() < 2 || (kinds & !(mask::DIGIT | mask::DASH) == 0 && !contains(value, b"--")) {
-            return;
-        }
+    /// True if it showed nothing at all, not even what is excluded.
+    fn judge(&mut self, source: Source<'_>, (value, kinds): (&[u8], u16), before: &mut Before) -> bool {
         let mut inner = std::mem::take(&mut self.scratch.inner);
-        if self.plain(source, value, (kinds, TEXT), before, &mut inner) {
+        let Plain { holds_text, mut is_clean } = self.plain(source, value, (kinds, TEXT), before, &mut inner);
+        if holds_text {
             let kinds = mask::of(&inner);
-            self.plain(source, &inner, (kinds, TEXT | BASE64), before, &mut Vec::new());
+            is_clean &= self.plain(source, &inner, (kinds, TEXT | BASE64), before, &mut Vec::new()).is_clean;
         }
         self.scratch.inner = inner;
+        is_clean
     }
 
-    /// Judges a value as it stands. Gives whether it is base64, and writes what it holds to `inner`.
+    /// Judges a value as it stands; where it is base64, what that holds is written to `inner`.
     fn plain(
         &mut self,
         source: Source<'_>,
@@ -262,7 +284,7 @@ impl<'a> Inspection<'a> {
         (kinds, views): (u16, u8),
         before: &mut Before,
         inner: &mut Vec<u8>,
-    ) -> bool {
+    ) -> Plain {
         self.steps.left = self.steps.left.saturating_add(STEPS_PER_BYTE * value.len() as u64);
         let Scratch { text, other, view, tokens, .. } = &mut *self.scratch;
         let trace = normalise(value, kinds, text, other);
@@ -281,12 +303,13 @@ impl<'a> Inspection<'a> {
             source,
             scores: [0; FAMILIES],
             fired: if before.is_quiet { [0; 16] } else { before.fired },
+            found: false,
             is_quiet: before.is_quiet,
         };
-        search(&self.scanner.automaton, text, views, &mut evidence, &mut self.steps);
+        search(text, views, &mut evidence, &mut self.steps);
         for which in [View::Sql, View::Shell, View::Path, View::Squeezed] {
             if derive(which, text, kinds, view) {
-                search(&self.scanner.automaton, view, which as u8, &mut evidence, &mut self.steps);
+                search(view, which as u8, &mut evidence, &mut self.steps);
             }
         }
         if kinds & mask::SQL != 0 || (kinds & mask::DASH != 0 && contains(text, b"--")) {
@@ -299,78 +322,51 @@ impl<'a> Inspection<'a> {
         if self.steps.left == 0 {
             evidence.add(id::PROTOCOL_TOO_COSTLY, b"");
         }
-        let Evidence { mut scores, fired, .. } = evidence;
+        let Evidence { mut scores, fired, found, .. } = evidence;
+        let plain = Plain { holds_text, is_clean: !found && trace.depth == 0 };
         if before.is_quiet {
             before.add(&scores, &fired);
-            return holds_text;
+        } else if found {
+            // Something new makes what was there before count with it.
+            for (score, earlier) in scores.iter_mut().zip(&before.scores).filter(|(score, _)| **score > 0) {
+                *score = score.saturating_add(*earlier);
+            }
+            self.verdict.raise(&scores);
         }
-        // Something new makes what was there before count with it.
-        for (score, earlier) in scores.iter_mut().zip(&before.scores).filter(|(score, _)| **score > 0) {
-            *score = score.saturating_add(*earlier);
-        }
-        self.verdict.raise(&scores);
-        holds_text
+        plain
     }
 }
 
-fn search(
-    automaton: &DoubleArrayAhoCorasick<u32>,
-    text: &[u8],
-    views: u8,
-    evidence: &mut Evidence<'_>,
-    steps: &mut Steps,
-) {
+/// Numbers, dates and single bytes.
+fn says_nothing(value: &[u8], kinds: u16) -> bool {
+    value.len() < 2 || (kinds & !(mask::DIGIT | mask::DASH) == 0 && !contains(value, b"--"))
+}
+
+fn search(text: &[u8], views: u8, evidence: &mut Evidence<'_>, steps: &mut Steps) {
     let matcher = Matcher { ops: tables::OPS, classes: tables::CLASSES, words: tables::WORD_LISTS };
-    let place = evidence.source.place.bit();
-    for hit in automaton.find_overlapping_iter(text) {
-        let literal = hit.value() as usize;
-        let (Some(&from), Some(&to)) = (tables::LITERAL_STARTS.get(literal), tables::LITERAL_STARTS.get(literal + 1))
-        else {
-            continue;
-        };
-        // What all patterns of a literal ask of the bytes around it is looked at once.
-        let last = hit.start().checked_sub(1).and_then(|i| text.get(i));
-        let next = text.get(hit.end());
-        let flags = tables::LITERAL_FLAGS.get(literal).copied().unwrap_or(0);
-        if (flags & 1 != 0 && last.is_some_and(|&b| is_word(b)))
-            || (flags & 2 != 0 && next.is_some_and(|&b| is_word(b)))
-        {
-            continue;
+    let (place, level) = (evidence.source.place.bit(), evidence.settings.level);
+    let is_asked = |around: &Around| around.views & views != 0 && around.places & place != 0 && around.level <= level;
+    literals::each(text, |hit| {
+        let Literal { from, to, around } = hit.literal;
+        // What all patterns of a literal ask is looked at once.
+        if !is_asked(around) || !hit.fits(around) {
+            return;
         }
-        for &number in tables::LITERAL_PATTERNS.get(usize::from(from)..usize::from(to)).unwrap_or_default() {
-            let Some(pattern) = tables::PATTERNS.get(usize::from(number)) else { continue };
-            if pattern.views & views == 0
-                || (pattern.places != 0 && pattern.places & place == 0)
-                || pattern.level > evidence.settings.level
-            {
-                continue;
-            }
+        for target in tables::TARGETS.get(usize::from(*from)..usize::from(*to)).unwrap_or_default() {
+            let Some(pattern) = tables::PATTERNS.get(usize::from(target.pattern)) else { continue };
             let rule = RuleId(pattern.rule);
-            if evidence.has(rule) {
-                continue;
-            }
-            if pattern.reach != 0 && hit.start() >= usize::from(pattern.reach) {
-                continue;
-            }
-            if let Some(&last) = last {
-                let known = pattern.before.checked_sub(1).and_then(|class| tables::CLASSES.get(usize::from(class)));
-                if (pattern.border && is_word(last)) || known.is_some_and(|class| !holds(class, last)) {
-                    continue;
-                }
-            }
-            if let Some(class) = pattern.after.checked_sub(1).and_then(|class| tables::CLASSES.get(usize::from(class)))
-                && !next.is_some_and(|&b| holds(class, b))
+            if !is_asked(&target.around)
+                || !hit.fits(&target.around)
+                || evidence.has(rule)
+                || (pattern.reach != 0 && hit.start >= usize::from(pattern.reach))
             {
                 continue;
             }
-            if pattern.whole && next.is_some_and(|&b| is_word(b)) {
-                continue;
-            }
-            if let Some((start, end)) = attempt(&matcher, pattern, text, hit.start(), steps) {
+            if let Some((start, end)) = attempt(&matcher, pattern, text, hit.start, steps) {
                 evidence.add(rule, part(text, start, end));
             }
         }
-    }
+    });
 }
 
 fn attempt(
@@ -390,7 +386,9 @@ pub(crate) fn search_tokens(kinds: &[u8], excerpt: &[u8], evidence: &mut Evidenc
     let matcher = Matcher { ops: tables::OPS, classes: tables::CLASSES, words: tables::WORD_LISTS };
     let present = kinds.iter().skip(1).fold(0u128, |all, &kind| all | 1u128.wrapping_shl(u32::from(kind)));
     let context = 1u128.wrapping_shl(u32::from(kinds.first().copied().unwrap_or(0)));
-    for pattern in tables::TOKEN_PATTERNS {
+    let groups = tables::TOKEN_GROUPS.iter().filter(|(kind, ..)| kind & (present | context) != 0);
+    let patterns = groups.filter_map(|&(_, from, to)| tables::TOKEN_PATTERNS.get(usize::from(from)..usize::from(to)));
+    for pattern in patterns.flatten() {
         if pattern.first & context == 0 || pattern.needs & !(present | context) != 0 {
             continue;
         }

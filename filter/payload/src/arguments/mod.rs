@@ -5,6 +5,7 @@ mod charset;
 mod decode;
 mod duplicates;
 mod graphql;
+mod headers;
 mod json;
 mod multipart;
 mod own;
@@ -21,6 +22,7 @@ use crate::scanner::Inspection;
 use crate::verdict::{Place, Source};
 
 use duplicates::Part;
+use headers::HeaderKind;
 
 pub use decode::percent_decoded;
 pub use pairs::each as each_pair;
@@ -197,54 +199,25 @@ impl Values<'_, '_> {
     }
 
     fn header(&mut self, name: &[u8], value: &[u8]) {
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         if self.inspection.known().has(Place::Header, name) {
             return;
         }
-        if is(b"cookie") {
-            pairs::each(value, b';', false, |name, value| {
-                // Cookies have no encoding of their own; most applications decode percent signs.
-                self.give(Place::Cookie, name, name);
-                if !self.inspection.known().has(Place::Cookie, name) {
-                    self.give(Place::Cookie, name, value);
-                }
-            });
-            duplicates::inspect(&[Part::Pairs(Place::Cookie, value)], 0, self);
-        } else if is(b"user-agent") {
-            self.give(Place::UserAgent, name, value);
-        } else if is(b"referer") {
-            self.give(Place::Referer, name, &percent_decoded(value, false));
-        } else if !SILENT.iter().any(|known| is(known)) {
-            self.give(Place::Header, name, trimmed(value));
+        match headers::kind(name) {
+            HeaderKind::Cookie => {
+                pairs::each(value, b';', false, |name, value| {
+                    // Cookies have no encoding of their own; most applications decode percent signs.
+                    self.give(Place::Cookie, name, name);
+                    if !self.inspection.known().has(Place::Cookie, name) {
+                        self.give(Place::Cookie, name, value);
+                    }
+                });
+                duplicates::inspect(&[Part::Pairs(Place::Cookie, value)], 0, self);
+            }
+            HeaderKind::UserAgent => self.give(Place::UserAgent, name, value),
+            HeaderKind::Referer => self.give(Place::Referer, name, &percent_decoded(value, false)),
+            HeaderKind::Silent => {}
+            HeaderKind::Formal if headers::is_formal(value) => {}
+            HeaderKind::Formal | HeaderKind::Other => self.give(Place::Header, name, trimmed(value)),
         }
     }
 }
-
-/// Headers whose values the gateway checks itself, or that hold nothing but a token, a number or a date.
-const SILENT: &[&[u8]] = &[
-    b":authority",
-    b"authorization",
-    b"proxy-authorization",
-    b"content-length",
-    b"host",
-    b"connection",
-    b"accept-encoding",
-    b"cache-control",
-    b"if-none-match",
-    b"if-match",
-    b"if-modified-since",
-    b"if-unmodified-since",
-    b"date",
-    b"traceparent",
-    b"tracestate",
-    b"sec-ch-ua",
-    b"sec-ch-ua-mobile",
-    b"sec-ch-ua-platform",
-    b"sec-fetch-mode",
-    b"sec-fetch-site",
-    b"sec-fetch-dest",
-    b"sec-fetch-user",
-    b"sec-websocket-key",
-    b"upgrade-insecure-requests",
-    b"dpop",
-];

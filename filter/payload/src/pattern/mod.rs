@@ -10,24 +10,10 @@ pub use run::{Matcher, Steps};
 pub struct Pattern {
     /// The number of its rule.
     pub rule: u16,
-    /// The views it reads, as bits of [`crate::views::View`].
-    pub views: u8,
-    /// The lowest level that runs it.
-    pub level: u8,
-    /// The places it reads, as bits of [`crate::Place`]; 0 is all.
-    pub places: u16,
     /// Where its code starts.
     pub forward: u16,
     /// Where the code for the text before the literal starts; 0 is none.
     pub backward: u16,
-    /// Its literal must start at a border of words.
-    pub border: bool,
-    /// Its literal must end at a border of words.
-    pub whole: bool,
-    /// The class of bytes that can stand right before its literal, plus one; 0 is none known.
-    pub before: u16,
-    /// The same for the byte right behind it.
-    pub after: u16,
     /// Its literal stands no further than this from the start of the value, less one; 0 is anywhere.
     pub reach: u16,
 }

@@ -7,9 +7,31 @@
 
 /// The kind of a word in lower case.
 pub fn kind(word: &[u8]) -> Option<u8> {
-    let index = WORDS.binary_search_by(|(known, _)| known.as_bytes().cmp(word)).ok()?;
-    WORDS.get(index).map(|&(_, kind)| kind)
+    let first = usize::from(word.first()?.wrapping_sub(b'a'));
+    let (&from, &to) = STARTS.get(first).zip(STARTS.get(first + 1))?;
+    let mut same = WORDS.get(from..to)?.iter().filter(|(known, _)| known.len() == word.len());
+    same.find(|(known, _)| known.as_bytes() == word).map(|&(_, kind)| kind)
 }
+
+/// Where the words of each letter begin.
+static STARTS: [usize; 27] = {
+    let mut starts = [0; 27];
+    let mut at = 0;
+    while at < WORDS.len() {
+        #[allow(clippy::indexing_slicing)]
+        let letter = WORDS[at].0.as_bytes()[0] - b'a';
+        at += 1;
+        let mut later = letter as usize + 1;
+        while later < starts.len() {
+            #[allow(clippy::indexing_slicing)]
+            {
+                starts[later] = at;
+            }
+            later += 1;
+        }
+    }
+    starts
+};
 
 #[rustfmt::skip]
 static WORDS: &[(&str, u8)] = &[
