@@ -13,12 +13,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use portcullis_payload::arguments::percent_decoded;
 use serde_json::{Value, json};
 
 use super::certificates::{Certificates, transport_socket};
 use super::template::Template;
 use super::{ADDRESS_LIST, Case, EndpointAnswer, REVOCATION_LIST, Request, Step};
-use crate::client::Client;
+use crate::client::{Client, Response};
 use crate::envoy::{Envoy, Options};
 use crate::introspection::form;
 use crate::paths::{self, WorkDir};
@@ -323,6 +324,7 @@ impl Corpus {
         let is_problem = response.header("content-type") == Some("application/problem+json");
         let reply = match response.status {
             _ if response.header("x-corpus") == Some("passed") => Reply::Passed,
+            _ if response.header("grpc-message").is_some() => refused_call(&response),
             status if is_problem => Reply::Refused(status, reason),
             status if response.body.is_empty() && response.header("content-type").is_none() => Reply::Bare(status),
             status if status >= 400 && !response.text().starts_with('{') => Reply::Bare(status),
@@ -341,6 +343,15 @@ impl Corpus {
 }
 
 /// The head in HTTP/1.1: the runner's usual lines where the request does not say otherwise.
+/// A refusal as Envoy gives it to callers of gRPC: the problem document stands in `grpc-message`, with percent signs.
+fn refused_call(response: &Response) -> Reply {
+    let message = percent_decoded(response.header("grpc-message").unwrap_or_default().as_bytes(), false);
+    let problem: Value = serde_json::from_slice(&message).unwrap_or_default();
+    let status = problem.get("status").and_then(Value::as_u64).and_then(|status| status.try_into().ok());
+    let reason = problem.get("reason").and_then(Value::as_str).map(str::to_owned);
+    Reply::Refused(status.unwrap_or(response.status), reason)
+}
+
 fn head(request: &Request, template: &mut Template) -> Result<Vec<u8>> {
     let mut bytes = format!("{} ", request.method).into_bytes();
     bytes.extend(template.bytes(&request.target)?);
