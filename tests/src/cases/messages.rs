@@ -1,7 +1,5 @@
 //! The messages of a case, with their templates filled in.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use portcullis_engine::HeaderChange;
 
@@ -22,25 +20,6 @@ pub fn filled(answer: &EndpointAnswer, template: &mut Template) -> Result<Endpoi
         ),
         other => other.clone(),
     })
-}
-
-/// A request of which nothing is said yet.
-pub(super) fn blank() -> Request {
-    Request {
-        line: 0,
-        after: Duration::ZERO,
-        times: 1,
-        address: None,
-        route_policy: None,
-        certificate: None,
-        open: false,
-        method: String::new(),
-        target: String::new(),
-        headers: Vec::new(),
-        without: Vec::new(),
-        body: String::new(),
-        response: Vec::new(),
-    }
 }
 
 /// The request's header map as the proxy has it: pseudo-headers, request id, then what the case names.

@@ -170,6 +170,27 @@ pub struct Request {
     pub response: Vec<(String, String)>,
 }
 
+impl Request {
+    /// A request of which nothing is said yet.
+    pub fn blank(line: usize) -> Self {
+        Self {
+            line,
+            after: Duration::ZERO,
+            times: 1,
+            address: None,
+            route_policy: None,
+            certificate: None,
+            open: false,
+            method: String::new(),
+            target: String::new(),
+            headers: Vec::new(),
+            without: Vec::new(),
+            body: String::new(),
+            response: Vec::new(),
+        }
+    }
+}
+
 /// What is expected of a request.
 #[derive(Debug, Clone)]
 pub struct Decision {

@@ -133,7 +133,7 @@ impl Reader<'_> {
                 self.pending = Some(Pending::Request(Box::new(request(&words, &block)?)));
             }
             ["later", circumstances @ ..] => {
-                let mut request = blank_request(block.line);
+                let mut request = Request::blank(block.line);
                 read_circumstances(circumstances, &mut request)?;
                 self.pending = Some(Pending::Later(request.after));
             }
@@ -258,26 +258,8 @@ fn by_token(block: &Block<'_>) -> Result<EndpointAnswer> {
     Ok(EndpointAnswer::ByToken(block.said().map(word).collect::<Result<_>>()?))
 }
 
-fn blank_request(line: usize) -> Request {
-    Request {
-        line,
-        after: Duration::ZERO,
-        times: 1,
-        address: None,
-        route_policy: None,
-        certificate: None,
-        open: false,
-        method: String::new(),
-        target: String::new(),
-        headers: Vec::new(),
-        without: Vec::new(),
-        body: String::new(),
-        response: Vec::new(),
-    }
-}
-
 fn request(circumstances: &[&str], block: &Block<'_>) -> Result<Request> {
-    let mut request = blank_request(block.line);
+    let mut request = Request::blank(block.line);
     read_circumstances(circumstances, &mut request)?;
     let mut lines = block.said();
     let (_, first) = lines.next().ok_or_else(|| anyhow!("the request has no first line"))?;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::check::{self, End, Failure, Seen};
 use super::host;
-use super::messages::{blank, changed, filled, lines};
+use super::messages::{changed, filled, lines};
 use super::stand_ins::{Known, Store};
 use super::template::Template;
 use super::{
@@ -241,7 +241,7 @@ impl Gateway {
                     // Whoever is asked later has been held; a decision need not say so again.
                     let asked = std::mem::take(&mut self.asked);
                     let seen = Seen { held: decision.held, end, log, asked };
-                    let request = Request { line: decision.line, ..blank() };
+                    let request = Request { line: decision.line, ..Request::blank(0) };
                     judge(&request, decision, seen, template)?;
                 }
             }
