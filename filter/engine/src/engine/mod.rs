@@ -3,7 +3,7 @@
 mod between;
 mod operators;
 mod records;
-mod unreadable;
+mod refusals;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use crate::addresses::AddressLists;
 use crate::answer::{Answer, Denial, LocalAnswer, Reason};
-use crate::audit;
 use crate::bans::Bans;
 use crate::call::Call;
 use crate::callout::{Callout, CalloutIds};
@@ -303,7 +302,7 @@ impl Engine {
     pub fn on_body(&mut self, id: RequestId, body: Body<'_>, ports: Ports<'_>, now: UnixNanos) -> Step {
         if let Some((mut held, suspended)) = self.suspended.remove(&id) {
             let policy = Rc::clone(&self.policy);
-            let walk = Walk::go_on(self, &policy, &held.head, &mut held.progress, ports, now, *suspended);
+            let walk = Walk::new(self, &policy, &held.head, &mut held.progress, ports, now).go_on(*suspended);
             let step = match walk.run_on_body(body) {
                 Ok(passage) => Step::Continue(passage),
                 Err(Stop::Denied(answer)) => Step::Deny(answer),
@@ -334,28 +333,8 @@ impl Engine {
         let rule = policy.rules.get(usize::from(judged.rule));
         let monitored = policy.mode == Mode::Monitor || rule.is_some_and(|rule| rule.mode == Mode::Monitor);
         let verdict = if monitored { Verdict::Monitored } else { Verdict::Denied };
-        let request_id = judged.request_id.as_deref();
-        self.decide(judged.rule, denial.reason, verdict, None);
-        let event = audit::Event {
-            now,
-            decided: audit::Decided::Refused(&denial, verdict),
-            rule: rule.map_or("none", |rule| rule.label.as_str()),
-            method: None,
-            path: None,
-            client: ports.attributes.source_address(),
-            subject: None,
-            provider: None,
-            request_id,
-        };
-        self.log.push(event.to_line());
-        if monitored {
-            return None;
-        }
-        let mut answer = Answer::new(&denial, &policy.realm, &policy.type_base, request_id);
-        if let Some(rules) = policy.responses_of(judged.rule) {
-            Dress { rules: Rc::clone(rules), is_https: false, is_identified: false }.put_on(&mut answer.headers);
-        }
-        Some(answer)
+        let answer = self.refuse_without_walk(&denial, verdict, judged.rule, judged.request_id.as_deref(), ports, now);
+        (!monitored).then_some(answer)
     }
 
     /// The response of a request is there whose limits depend on it; `headers` is its header map in the ABI's serialised form.
@@ -436,7 +415,7 @@ impl Engine {
                 Some(asking) => {
                     let Asking { groups, charged, suspended } = *asking;
                     let answers = self.questions.as_mut().map(|questions| questions.take(id)).unwrap_or_default();
-                    let walk = Walk::go_on(self, &policy, &head, &mut progress, ports, now, suspended);
+                    let walk = Walk::new(self, &policy, &head, &mut progress, ports, now).go_on(suspended);
                     walk.run_on_answers(charged, groups, answers)
                 }
             };

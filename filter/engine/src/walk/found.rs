@@ -1,15 +1,11 @@
 //! What the checks have found out. A walk that stops for something that is not there yet leaves it behind, and goes on with it.
 
-use crate::engine::{Engine, Passage};
-use crate::http::RequestHead;
-use crate::policy::Policy;
-use crate::ports::Ports;
+use crate::engine::Passage;
 use crate::principal::Principal;
 use crate::routes::Selected;
-use crate::time::UnixNanos;
 
 use super::payload::Judges;
-use super::{NO_RULE, Progress, Walk};
+use super::{NO_RULE, Walk};
 
 /// What the checks so far have found out about a request.
 #[derive(Debug)]
@@ -50,22 +46,14 @@ impl Default for Found {
     }
 }
 
-impl<'a> Walk<'a> {
+impl Walk<'_> {
     /// Stops here.
     pub(super) fn suspend(&mut self) -> Found {
         std::mem::take(&mut self.found)
     }
 
     /// Goes on from there.
-    pub fn go_on(
-        engine: &'a mut Engine,
-        policy: &'a Policy,
-        head: &'a RequestHead,
-        progress: &'a mut Progress,
-        ports: Ports<'a>,
-        now: UnixNanos,
-        found: Found,
-    ) -> Self {
-        Self { found, ..Self::new(engine, policy, head, progress, ports, now) }
+    pub fn go_on(self, found: Found) -> Self {
+        Self { found, ..self }
     }
 }

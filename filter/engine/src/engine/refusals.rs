@@ -1,4 +1,4 @@
-//! Requests that cannot be read.
+//! Refusals of which no walk knows: requests that cannot be read, and routes that have changed.
 
 use std::rc::Rc;
 
@@ -21,11 +21,26 @@ impl Engine {
         ports: Ports<'_>,
         now: UnixNanos,
     ) -> Step {
-        self.decide(u16::MAX, denial.reason, Verdict::Denied, None);
+        let answer = self.refuse_without_walk(&denial, Verdict::Denied, u16::MAX, request_id, ports, now);
+        self.count_unreadable(&denial, request_id, ports, now);
+        Step::Deny(answer)
+    }
+
+    /// Records a refusal of which no walk knows, under the rule at `rule`, if there is one; and makes its answer.
+    pub(super) fn refuse_without_walk(
+        &mut self,
+        denial: &Denial,
+        verdict: Verdict,
+        rule: u16,
+        request_id: Option<&str>,
+        ports: Ports<'_>,
+        now: UnixNanos,
+    ) -> Answer {
+        self.decide(rule, denial.reason, verdict, None);
         let event = audit::Event {
             now,
-            decided: audit::Decided::Refused(&denial, Verdict::Denied),
-            rule: "none",
+            decided: audit::Decided::Refused(denial, verdict),
+            rule: self.policy.rule_label(rule).unwrap_or("none"),
             method: None,
             path: None,
             client: ports.attributes.source_address(),
@@ -34,12 +49,11 @@ impl Engine {
             request_id,
         };
         self.log.push(event.to_line());
-        self.count_unreadable(&denial, request_id, ports, now);
-        let mut answer = Answer::new(&denial, &self.policy.realm, &self.policy.type_base, request_id);
-        if let Some(rules) = &self.policy.responses {
+        let mut answer = Answer::new(denial, &self.policy.realm, &self.policy.type_base, request_id);
+        if let Some(rules) = self.policy.responses_of(rule) {
             Dress { rules: Rc::clone(rules), is_https: false, is_identified: false }.put_on(&mut answer.headers);
         }
-        Step::Deny(answer)
+        answer
     }
 
     /// A head that cannot be read is the offence of an address; there is no walk on which it would be counted.
