@@ -11,7 +11,7 @@ use crate::policy::Limit;
 use crate::ports::SharedStore;
 use crate::time::UnixNanos;
 
-use super::{Charging, Legacy, Limiter, Outcome, number};
+use super::{Charging, Legacy, Limiter, Opened, Outcome, number};
 
 impl Outcome {
     /// Takes what the request costs from leases, and says what is left to be asked about; or refuses it, where the service has refused as
@@ -94,11 +94,7 @@ impl Outcome {
         for (index, charge) in &taken.others {
             let _lost = of(*index).map(|opened| opened.table.give_back(store, charge, now).is_err());
         }
-        for (index, descriptor) in &taken.spent {
-            if let Some((lease, table)) = of(*index).and_then(|opened| opened.lease.as_ref()) {
-                let _lost = lease.put_back(table, descriptor, taken.cost, store, now).is_err();
-            }
-        }
+        put_back(of, &taken.spent, taken.cost, store, now);
         let name = &refusing.limit.name;
         let mut denial = Denial::new(Reason::LimitExceededGlobally, format!("limit {name:?}"));
         denial = denial.retry_after(headers::retry_after(wait));
@@ -130,10 +126,20 @@ impl Limiter {
 
     /// Puts back what a request has taken from leases that is refused after all. What cannot be put back is lost: then the client gets less.
     pub fn put_back(&self, spent: &[(u16, Descriptor)], cost: u64, store: &dyn SharedStore, now: UnixNanos) {
-        for (limit, descriptor) in spent {
-            if let Some((lease, table)) = self.opened(usize::from(*limit)).and_then(|opened| opened.lease.as_ref()) {
-                let _lost = lease.put_back(table, descriptor, cost, store, now).is_err();
-            }
+        put_back(|limit| self.opened(usize::from(limit)), spent, cost, store, now);
+    }
+}
+
+fn put_back<'a>(
+    opened: impl Fn(u16) -> Option<&'a Opened>,
+    spent: &[(u16, Descriptor)],
+    cost: u64,
+    store: &dyn SharedStore,
+    now: UnixNanos,
+) {
+    for (limit, descriptor) in spent {
+        if let Some((lease, table)) = opened(*limit).and_then(|opened| opened.lease.as_ref()) {
+            let _lost = lease.put_back(table, descriptor, cost, store, now).is_err();
         }
     }
 }
