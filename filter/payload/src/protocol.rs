@@ -142,11 +142,10 @@ fn accept(value: &[u8], source: Source<'_>, inspection: &mut Inspection<'_>) {
     if value.is_empty() {
         inspection.note(id::PROTOCOL_FORBIDDEN_HEADER, source, value);
     }
-    let lower = value.to_ascii_lowercase();
-    let charsets = lower.split(|b| matches!(b, b';' | b',')).filter_map(|p| trimmed(p).strip_prefix(b"charset="));
-    for charset in charsets {
-        let charset: Vec<u8> = charset.iter().copied().filter(|&b| b != b'"' && b != b'\'').collect();
-        if !CHARSETS.contains(&trimmed(&charset)) {
+    const CHARSET: &[u8] = b"charset=";
+    for parameter in value.split(|b| matches!(b, b';' | b',')).map(trimmed) {
+        let Some((name, charset)) = parameter.split_at_checked(CHARSET.len()) else { continue };
+        if name.eq_ignore_ascii_case(CHARSET) && !is_known_charset(charset) {
             inspection.note(id::PROTOCOL_CHARSET, source, value);
         }
     }
