@@ -215,7 +215,7 @@ impl Root {
             let at = host::now();
             let step = {
                 let mut engine = shell.engine.borrow_mut();
-                let step = engine.resume(id, shell.ports(), host::now());
+                let step = engine.resume(id, shell.ports(), at);
                 shell.flush(&mut engine);
                 step
             };
