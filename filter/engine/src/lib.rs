@@ -19,6 +19,7 @@ pub mod cors;
 mod counters;
 mod credentials;
 mod engine;
+mod fnv;
 mod forward;
 mod gauges;
 mod generations;

@@ -21,7 +21,7 @@ const DIGITS: u32 = 36;
 const MAX_EXPONENT: i64 = 1_000_000_000;
 
 /// The last whole number that every reader of JSON holds exactly (RFC 7493, 2.2): 2^53 - 1.
-const LAST_SAFE: u128 = (1 << 53) - 1;
+const LAST_SAFE: u64 = (1 << 53) - 1;
 
 impl Number {
     /// Reads a number of JSON (RFC 8259, 6) from the beginning of `text`; gives how many bytes it takes.
@@ -91,12 +91,13 @@ impl Number {
 
     /// Whether every reader of JSON holds it: a whole number of at most 2^53 - 1, or a fraction in the range of a double.
     pub fn is_safe(&self) -> bool {
-        match self.is_integer {
-            true => {
-                self.magnitude().cmp(&Number { is_negative: false, ..Self::of(LAST_SAFE as u64) }) != Ordering::Greater
-            }
-            false => self.is_double(),
+        if !self.is_integer {
+            return self.is_double();
         }
+        // A whole number has no negative exponent.
+        let (mantissa, zeros) = (u64::try_from(self.mantissa).ok(), u32::try_from(self.exponent).ok());
+        let whole = mantissa.zip(zeros.and_then(|zeros| 10u64.checked_pow(zeros)));
+        whole.and_then(|(mantissa, power)| mantissa.checked_mul(power)).is_some_and(|whole| whole <= LAST_SAFE)
     }
 
     /// Whether a double can be near it: it is below 10^308.
@@ -121,10 +122,6 @@ impl Number {
         out.push(if self.is_negative { b'-' } else { b'+' });
         out.extend_from_slice(&self.mantissa.to_be_bytes());
         out.extend_from_slice(&self.exponent.to_be_bytes());
-    }
-
-    fn magnitude(self) -> Self {
-        Self { is_negative: false, ..self }
     }
 
     /// The digits before the decimal point; zero or less where there is none.

@@ -1,11 +1,12 @@
 //! Path patterns as a tree with one level for each segment.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 
 use super::candidates::{Candidates, NO_RULE, Request};
 use super::pattern::{PathPattern, Segment};
 use super::rule_match::Match;
+use crate::fnv::Fnv1a;
 
 /// Path patterns by segments. Each node knows the first rule at or below it, so that a search leaves out what can no
 /// longer win.
@@ -133,24 +134,3 @@ fn next_segment(left: &str) -> (&str, Option<&str>) {
 
 /// A map whose keys come from the configuration. A client only looks up: it cannot fill it, so the hash needs no seed.
 pub(super) type SegmentMap<T> = HashMap<Box<str>, T, BuildHasherDefault<Fnv1a>>;
-
-/// FNV-1a with 64 bits: quick for keys of a few bytes.
-pub(super) struct Fnv1a(u64);
-
-impl Default for Fnv1a {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for Fnv1a {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
