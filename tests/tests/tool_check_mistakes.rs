@@ -83,7 +83,7 @@ const PLANTED: &[Planted] = &[
         r"regex: '\bcorp\.internal\b'",
         r"regex: '(?=corp)'",
         "(?=corp)",
-        "look-around is not supported",
+        "look-behind, is not supported",
     ),
     error("a rule without an operator", "begins_with: [BankApp/1.], ", "", "old-app:", "has no operator"),
     error("a weight of nothing", "weight: 5}", "weight: 0}", "weight: 0", "points from 1 to 100"),

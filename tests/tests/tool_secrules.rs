@@ -84,7 +84,7 @@ fn what_has_no_equal_is_named_with_its_line() {
     for (written, says) in [
         ("SecRuleEngine", "it is no rule"),
         ("SecDefaultAction", "only whether rules refuse"),
-        ("id:2001", "look-around is not supported"),
+        ("id:2001", "look-behind, is not supported"),
         ("id:2002", "the variables &ARGS"),
         ("id:2003", "phase 4"),
         ("id:2004", "it refuses nothing"),

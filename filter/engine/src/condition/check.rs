@@ -1,6 +1,6 @@
 //! From the tree as it is written to the checked expression: every name is known, and types agree as far as they are known.
 
-use regex_lite::RegexBuilder;
+use portcullis_pattern::Pattern;
 
 use super::error::CompileError;
 use super::evaluate;
@@ -9,8 +9,6 @@ use super::parser::{Form, Operator, Tree};
 use super::value::Value;
 use crate::config::suggest;
 
-/// A regular expression that compiles to more bytes is refused.
-const MAX_REGEX_BYTES: usize = 64 * 1024;
 /// Macros inside of macros: each multiplies what one request costs.
 const MAX_QUANTIFIERS: usize = 2;
 
@@ -369,12 +367,11 @@ impl Checker<'_> {
             let hint = "an expression from a token or a request could cost anything";
             return Err(CompileError::new(pattern.column, "the regular expression must be a text", hint));
         };
-        let regex = RegexBuilder::new(source).size_limit(MAX_REGEX_BYTES).build();
-        let regex = regex.map_err(|error| {
+        let compiled = Pattern::of_text(source).map_err(|error| {
             let hint = "the syntax is that of RE2; it matches anywhere, unless it begins with ^ and ends with $";
             CompileError::new(pattern.column, format!("is no regular expression: {error}"), hint)
         })?;
-        Ok((Kind::Matches(Box::new(text), regex, source.len()), Type::Bool))
+        Ok((Kind::Matches(Box::new(text), compiled, source.len()), Type::Bool))
     }
 
     fn map(&mut self, entries: &[(Tree, Tree)]) -> Result<(Kind, Type), CompileError> {

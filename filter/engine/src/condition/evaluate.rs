@@ -178,11 +178,11 @@ impl<'v> Evaluation<'v> {
                 Ok(Value::Map(Map::Made(entries?)))
             }
             Kind::Call(function, arguments) => self.call(*function, arguments, expression.column),
-            Kind::Matches(text, regex, length) => {
+            Kind::Matches(text, pattern, length) => {
                 let Value::Text(text) = self.value(text)? else { return Err(at(Fault::WrongType)) };
                 // Linear in both, at worst.
                 self.pay(text.len().saturating_mul(*length) / 64).map_err(at)?;
-                Ok(Value::Bool(regex.is_match(&text)))
+                Ok(Value::Bool(pattern.is_match(text.as_bytes())))
             }
             Kind::Quantified { quantifier, over, body } => {
                 let over = self.value(over)?;

@@ -1,6 +1,6 @@
 //! The checked form of an expression: names are resolved, types agree as far as they are known.
 
-use regex_lite::Regex;
+use portcullis_pattern::Pattern;
 
 use super::parser::Operator;
 use super::value::Value;
@@ -45,7 +45,7 @@ pub(super) enum Kind {
     Map(Vec<(Box<str>, Expression)>),
     Call(Function, Vec<Expression>),
     /// The expression is compiled already; with the length of its text.
-    Matches(Box<Expression>, Regex, usize),
+    Matches(Box<Expression>, Pattern, usize),
     Quantified {
         quantifier: Quantifier,
         over: Box<Expression>,

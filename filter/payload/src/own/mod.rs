@@ -3,7 +3,6 @@
 //! They see what the built-in rules see before it is normalised. What costs is bounded: the number of rules and the size of their
 //! patterns when they are compiled, and the work for one request ([`run::STEPS`]).
 
-mod literals;
 mod operator;
 mod pattern;
 pub(crate) mod run;

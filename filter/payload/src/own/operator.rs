@@ -70,7 +70,7 @@ impl Operator {
     pub(super) fn holds(&self, value: &[u8], tools: &mut Tools<'_>) -> Option<Vec<u8>> {
         let start = |range: &[u8]| part(range, 0, 64).to_vec();
         match self {
-            Self::Regex(pattern) => pattern.find(value, &mut tools.text),
+            Self::Regex(pattern) => pattern.find(value),
             Self::Contains(texts) => {
                 texts.iter().find(|text| text.is_empty() || contains(value, text)).map(|text| start(text))
             }
@@ -104,5 +104,4 @@ pub(super) struct Tools<'a> {
     pub scratch: &'a mut Scratch,
     /// Those of the built-in rules, as a rule of an operator asks for them: all of level 1.
     pub settings: &'a Settings,
-    pub text: String,
 }

@@ -18,7 +18,6 @@ pub const STEPS: u64 = 20_000_000;
 pub struct OwnScratch {
     scratch: Box<Scratch>,
     settings: Settings,
-    text: String,
     value: Vec<u8>,
     other: Vec<u8>,
     lower: Vec<u8>,
@@ -107,7 +106,7 @@ impl State {
                 continue;
             }
             let asked: Vec<(usize, bool)> = asked.map(|(&number, &sleeps)| (number, sleeps)).collect();
-            let OwnScratch { scratch, settings, text, value: changed, other, lower, awake } = &mut *buffers;
+            let OwnScratch { scratch, settings, value: changed, other, lower, awake } = &mut *buffers;
             let value = match group.chain.is_empty() {
                 true => value,
                 false => {
@@ -117,7 +116,7 @@ impl State {
             };
             wake(group, value, rules.conditions.len(), lower, awake);
             self.spent = self.spent.saturating_add(value.len() as u64);
-            let mut tools = Tools { scanner, scratch, settings, text: std::mem::take(text) };
+            let mut tools = Tools { scanner, scratch, settings };
             for (number, sleeps) in asked {
                 let Some(ready) = rules.conditions.get(number) else { continue };
                 if sleeps && !awake.get(number).copied().unwrap_or(false) {
@@ -138,7 +137,6 @@ impl State {
                     *met = Some(Evidence { kind, name: name.to_vec(), excerpt });
                 }
             }
-            *text = tools.text;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The members of one schema, with every mistake reported.
 
-use regex_lite::{Regex, RegexBuilder};
+use portcullis_pattern::Pattern;
 use serde_json::{Map, Value};
 
 use super::compile::Written;
@@ -17,9 +17,6 @@ use crate::input::number::{Divisor, Number};
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// OpenAPI's, of which the rest are annotations.
 const DIALECT_OF_OPENAPI: &str = "https://spec.openapis.org/oas/3.1/dialect/base";
-
-/// A pattern becomes at most so many bytes of program: each byte of a text costs at most time that grows with that.
-const PATTERN_BYTES: usize = 64 * 1024;
 
 /// A number. Envoy makes text of those that its YAML has no other form for: fractions, and what is beyond 32 bits.
 pub(super) fn number(value: &Value) -> Option<Number> {
@@ -40,13 +37,8 @@ fn canonical(value: &Value) -> Vec<u8> {
     bytes
 }
 
-/// A pattern; it takes time that grows with the text, and no more for each byte than its size.
-pub fn compiled_pattern(source: &str) -> Result<Regex, regex_lite::Error> {
-    RegexBuilder::new(source).size_limit(PATTERN_BYTES).build()
-}
-
-pub(super) fn pattern(source: &str, at: &str, problems: &mut Problems) -> Option<Regex> {
-    match compiled_pattern(source) {
+pub(super) fn pattern(source: &str, at: &str, problems: &mut Problems) -> Option<Pattern> {
+    match Pattern::of_text(source) {
         Ok(pattern) => Some(pattern),
         Err(error) => {
             let hint = "patterns are those of ECMA-262 without look-around, back-references and `\\p{...}`";

@@ -15,7 +15,7 @@ mod tests;
 
 use std::fmt;
 
-use regex_lite::Regex;
+use portcullis_pattern::Pattern;
 
 use super::json::Document;
 use super::number::{Divisor, Number};
@@ -36,7 +36,7 @@ pub fn is_keyword(name: &str) -> bool {
 
 /// Whether a pattern can be used.
 pub fn is_pattern(source: &str) -> bool {
-    members::compiled_pattern(source).is_ok()
+    Pattern::of_text(source).is_ok()
 }
 
 /// A schema, as its place in a [`SchemaSet`].
@@ -103,7 +103,7 @@ struct StringRules {
     /// In characters.
     min: usize,
     max: Option<usize>,
-    pattern: Option<Regex>,
+    pattern: Option<Pattern>,
     format: Option<Format>,
 }
 
@@ -132,7 +132,7 @@ struct ObjectRules {
     names: Vec<(Box<str>, Name)>,
     /// How many of them are required.
     required: usize,
-    patterns: Vec<(Regex, SchemaId)>,
+    patterns: Vec<(Pattern, SchemaId)>,
     additional: Option<SchemaId>,
     property_names: Option<SchemaId>,
     dependent_required: Vec<(Box<str>, Vec<Box<str>>)>,

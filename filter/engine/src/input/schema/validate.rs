@@ -257,7 +257,7 @@ impl Run<'_, '_> {
             "maxLength"
         } else if rules.format.is_some_and(|format| !format.takes(text)) {
             "format"
-        } else if rules.pattern.as_ref().is_some_and(|pattern| !pattern.is_match(text)) {
+        } else if rules.pattern.as_ref().is_some_and(|pattern| !pattern.is_match(text.as_bytes())) {
             "pattern"
         } else {
             return true;
@@ -330,7 +330,7 @@ impl Run<'_, '_> {
                 return false;
             }
             for (pattern, schema) in &rules.patterns {
-                if pattern.is_match(text) {
+                if pattern.is_match(text.as_bytes()) {
                     is_known = true;
                     if !self.holds(*schema, value) {
                         return false;
