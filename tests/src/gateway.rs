@@ -124,6 +124,7 @@ pub struct Builder {
     clusters: Vec<Value>,
     listener_changes: Vec<(String, Value)>,
     options: Options,
+    is_balanced: bool,
     tls: Option<Value>,
     discovery: BTreeSet<Discovery>,
 }
@@ -267,6 +268,12 @@ impl Builder {
         self
     }
 
+    /// Gives every worker as many connections as the others have, in place of what the kernel makes of it.
+    pub fn balanced(mut self) -> Self {
+        self.is_balanced = true;
+        self
+    }
+
     /// Envoy's log level; `info` unless said otherwise.
     pub fn log_level(mut self, level: &str) -> Self {
         level.clone_into(&mut self.options.log_level);
@@ -387,7 +394,11 @@ impl Builder {
         if let Some(tls) = &self.tls {
             insert(&mut chain, "transport_socket", tls.clone());
         }
-        Ok(json!({"name": LISTENER, "address": address(0), "filter_chains": [chain]}))
+        let mut listener = json!({"name": LISTENER, "address": address(0), "filter_chains": [chain]});
+        if self.is_balanced {
+            insert(&mut listener, "connection_balance_config", json!({"exact_balance": {}}));
+        }
+        Ok(listener)
     }
 }
 

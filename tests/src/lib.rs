@@ -34,6 +34,7 @@ pub mod refusal;
 pub mod rls;
 pub mod server;
 pub mod services;
+pub mod streams;
 pub mod tls;
 
 use std::time::{Duration, Instant};

@@ -1,6 +1,8 @@
 //! Requests that are shed in the real Envoy while their service is slow: by priority, on a bound that follows how the service answers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod workers;
+
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
