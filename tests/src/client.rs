@@ -90,6 +90,14 @@ impl Call {
     }
 }
 
+/// The first half kilobyte of the request, for messages.
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.to_bytes();
+        f.write_str(&String::from_utf8_lossy(bytes.get(..512).unwrap_or(&bytes)))
+    }
+}
+
 /// An answer, read whole.
 #[derive(Debug, Clone)]
 pub struct Response {

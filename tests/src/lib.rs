@@ -27,6 +27,7 @@ mod pieces;
 pub mod pki;
 pub mod process;
 pub mod prometheus;
+pub mod protected;
 pub mod protobuf;
 pub mod redis;
 pub mod reference;
