@@ -3,16 +3,15 @@
 
 use std::process::Command;
 use std::sync::LazyLock;
-use std::time::Duration;
 
-use portcullis_tests::client::{Call, Client, Response};
+use portcullis_tests::client::{Call, Response};
+use portcullis_tests::config;
 use portcullis_tests::envoy::Options;
 use portcullis_tests::keys::{Algorithm, SigningKey, jwks};
 use portcullis_tests::mint::Token;
 use portcullis_tests::paths::{self, WorkDir};
 use portcullis_tests::pki::Pki;
 use portcullis_tests::reference::{Ports, Reference};
-use portcullis_tests::{config, tls};
 use serde_json::{Value, json};
 
 struct World {
@@ -48,18 +47,9 @@ impl World {
 
     /// Sends it; gives the answer and its line of the access log.
     fn call(&self, gateway: &Reference, call: &Call) -> (Response, Value) {
-        let config = tls::client(&self.pki, None, &["http/1.1"]).unwrap();
-        let mut client = Client::connect_tls(gateway.ports().https, config, "localhost").unwrap();
-        let response = client.call(call).unwrap();
-        let id = response.header("x-request-id").unwrap().to_owned();
-        let line = || {
-            let log = gateway.log();
-            let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            lines.find(|line| line["request"] == id && line.get("milliseconds").is_some())
-        };
-        // Envoy writes its access log at intervals.
-        assert!(portcullis_tests::eventually(Duration::from_secs(15), || line().is_some()), "no line of {id}");
-        (response, line().unwrap())
+        let response = gateway.client(&self.pki).unwrap().call(call).unwrap();
+        let line = gateway.access_log_of(&response).unwrap();
+        (response, line)
     }
 }
 

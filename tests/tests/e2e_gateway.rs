@@ -37,8 +37,7 @@ impl World {
     }
 
     fn https(&self) -> Client {
-        let config = tls::client(&self.pki, None, &["http/1.1"]).unwrap();
-        Client::connect_tls(self.gateway.ports().https, config, "localhost").unwrap()
+        self.gateway.client(&self.pki).unwrap()
     }
 
     fn call(&self, call: &Call) -> Response {

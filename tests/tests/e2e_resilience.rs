@@ -19,7 +19,6 @@ use portcullis_tests::pki::Pki;
 use portcullis_tests::reference::{Ports, Reference};
 use portcullis_tests::server::{Answer, Stall};
 use portcullis_tests::services::Service;
-use portcullis_tests::tls;
 use serde_json::{Value, json};
 
 /// Long enough for a slow machine: nothing is asserted about how long it takes.
@@ -57,8 +56,7 @@ impl World {
     }
 
     fn connect(&self) -> Client {
-        let config = tls::client(&self.pki, None, &["http/1.1"]).unwrap();
-        Client::connect_tls(self.gateway.ports().https, config, "localhost").unwrap()
+        self.gateway.client(&self.pki).unwrap()
     }
 
     fn call(&self, method: &str, path: &str) -> Response {

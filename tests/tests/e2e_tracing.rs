@@ -9,12 +9,12 @@ use std::time::Duration;
 use portcullis_tests::client::{Call, Client, Response};
 use portcullis_tests::collector::{Collector, Span};
 use portcullis_tests::envoy::Options;
+use portcullis_tests::eventually;
 use portcullis_tests::keys::{Algorithm, SigningKey, jwks};
 use portcullis_tests::mint::Token;
 use portcullis_tests::paths::WorkDir;
 use portcullis_tests::pki::Pki;
 use portcullis_tests::reference::{Ports, Reference};
-use portcullis_tests::{eventually, tls};
 use serde_json::{Value, json};
 
 struct World {
@@ -68,21 +68,11 @@ fn record_everything(config: &mut Value, port: u16) {
 const CLOSED_PORT: u16 = 1;
 
 fn send(gateway: &Reference, call: &Call) -> Response {
-    let config = tls::client(&WORLD.pki, None, &["http/1.1"]).unwrap();
-    Client::connect_tls(gateway.ports().https, config, "localhost").unwrap().call(call).unwrap()
+    gateway.client(&WORLD.pki).unwrap().call(call).unwrap()
 }
 
-/// The line of the access log about the request that was answered so.
 fn line_of(gateway: &Reference, response: &Response) -> Value {
-    let id = response.header("x-request-id").unwrap();
-    let find = || {
-        let log = gateway.log();
-        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.find(|line| line["request"] == id && line.get("milliseconds").is_some())
-    };
-    // Envoy writes its access log at intervals.
-    assert!(eventually(Duration::from_secs(15), || find().is_some()), "no line of {id}");
-    find().unwrap()
+    gateway.access_log_of(response).unwrap()
 }
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
