@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 
 use crate::config;
 use crate::envoy::{Envoy, Options};
+use crate::eventually;
 use crate::idp::Idp;
 use crate::paths::{self, WorkDir};
 use crate::pieces::{address, cluster, downstream_tls, filter, insert, mtls};
@@ -32,6 +33,8 @@ use crate::services::Service;
 
 /// The name of the listener that a built gateway has.
 const LISTENER: &str = "test";
+/// How long workers may take to start.
+const START: Duration = Duration::from_secs(30);
 
 /// A running gateway. It derefs to [`Envoy`] for its log and its counters, and stops when dropped.
 #[derive(Debug)]
@@ -327,6 +330,10 @@ impl Builder {
         let envoy = Envoy::start(&config, dir.path(), &self.options)?;
         let port =
             envoy.listener_port(LISTENER).with_context(|| format!("the listener was refused:\n{}", envoy.log()))?;
+        // Those that start late would get what comes later.
+        if self.is_balanced && !eventually(START, || envoy.stat("listener_manager.workers_started").unwrap_or(0) == 1) {
+            bail!("not all workers have started:\n{}", envoy.log());
+        }
         Ok(Gateway { envoy, builder: self, port, dir })
     }
 

@@ -34,6 +34,10 @@ fn connect(gateway: &Gateway, count: usize) -> Vec<Client> {
     (0..count).map(|_| Client::connect(gateway.port()).unwrap()).collect()
 }
 
+fn open_connections(gateway: &Gateway) -> u64 {
+    gateway.stat("http.test.downstream_cx_active").unwrap()
+}
+
 /// How many have been shed, of each priority.
 fn shed(gateway: &Gateway) -> [u64; 3] {
     ["shed_sheddable", "shed_default", "shed_critical"]
@@ -52,6 +56,8 @@ fn nobody_is_shed(gateway: &Gateway) {
 fn every_worker_sheds_the_less_important_first() {
     let (gateway, gate) = start();
     let mut on_each = connect(&gateway, WORKERS);
+    // Each worker has one before others come.
+    assert!(eventually(PATIENCE, || open_connections(&gateway) == WORKERS as u64));
     let mut each = |passes: [bool; 3]| {
         for (path, passes) in PRIORITIES.into_iter().zip(passes) {
             for connection in &mut on_each {
@@ -121,7 +127,7 @@ fn the_service_never_has_more_than_all_workers_admit() {
 
 /// Envoy counts connections that are still being closed when it hands out others.
 fn connections_are_closed(gateway: &Gateway) -> bool {
-    eventually(PATIENCE, || gateway.stat("http.test.downstream_cx_active").unwrap() == 0)
+    eventually(PATIENCE, || open_connections(gateway) == 0)
 }
 
 /// Sends the request over so many connections that no worker has a place left.
@@ -164,6 +170,7 @@ fn on_every_worker_places_come_back_at_every_end_of_a_stream() {
         assert_eq!(connection.read(false).unwrap().status, 503);
     }
     all_are_back(&gateway, &gate, "the service broke off");
+    assert!(connections_are_closed(&gateway));
     let mut crowd = connect(&gateway, CROWD);
     for (path, status) in [("/gate/brief", 504), ("/nobody", 503)] {
         crowd.iter_mut().for_each(|connection| connection.send(&call(path, "slow").to_bytes()).unwrap());
