@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use crate::client::{Call, Client};
 use crate::config;
 use crate::envoy::{Envoy, Options};
 use crate::eventually;
@@ -54,6 +55,29 @@ impl Gateway {
     /// The port on 127.0.0.1 where it serves HTTP/1.1 and HTTP/2 in the clear.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Sends `call` over a new connection, from which its answer is read later.
+    ///
+    /// # Errors
+    /// The connection breaks.
+    pub fn send(&self, call: &Call) -> Result<Client> {
+        let mut client = Client::connect(self.port)?;
+        client.send(&call.to_bytes())?;
+        Ok(client)
+    }
+
+    /// Whether every worker has had connections.
+    ///
+    /// # Errors
+    /// Envoy does not answer.
+    pub fn every_worker_served(&self) -> Result<bool> {
+        let stats = self.admin("GET", "/stats")?.text();
+        Ok((0..self.builder.options.workers).all(|number| {
+            let suffix = format!("worker_{number}.downstream_cx_total: ");
+            let served = stats.lines().filter_map(|line| line.split_once(suffix.as_str())?.1.parse::<u64>().ok());
+            served.sum::<u64>() > 0
+        }))
     }
 
     /// The Envoy process.

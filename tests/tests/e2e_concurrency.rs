@@ -72,9 +72,7 @@ fn call(path: &str, client: &str) -> Call {
 
 /// A connection with a request on it that waits.
 fn waiting(gateway: &Gateway, path: &str, client: &str) -> Client {
-    let mut connection = Client::connect(gateway.port()).unwrap();
-    connection.send(&call(path, client).to_bytes()).unwrap();
-    connection
+    gateway.send(&call(path, client)).unwrap()
 }
 
 /// How many requests of `client` are in flight, as operators see it.
