@@ -12,7 +12,8 @@ use crate::client::{Client, Response};
 use crate::config;
 use crate::envoy::{Envoy, Options};
 use crate::idp::Idp;
-use crate::paths;
+use crate::keys::{Algorithm, SigningKey, jwks};
+use crate::paths::{self, WorkDir};
 use crate::pki::Pki;
 use crate::services::Service;
 use crate::{eventually, tls};
@@ -122,6 +123,39 @@ impl Reference {
     /// The Envoy process.
     pub fn envoy_mut(&mut self) -> &mut Envoy {
         &mut self.envoy
+    }
+}
+
+/// Files, certificates and a signing key for reference gateways of a test's own.
+#[derive(Debug)]
+pub struct Grounds {
+    /// The authority and the certificates of all parties.
+    pub pki: Pki,
+    /// What the identity provider signs with: ES256.
+    pub key: SigningKey,
+    /// Where everything is written.
+    pub dir: WorkDir,
+}
+
+impl Grounds {
+    /// New ones, which are removed when dropped.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub fn prepare(name: &str) -> Result<Self> {
+        let dir = WorkDir::create(name)?;
+        let pki = Pki::load_or_create(&dir.path().join("pki"))?;
+        Ok(Self { pki, key: SigningKey::generate(Algorithm::Es256, "k1"), dir })
+    }
+
+    /// Starts a gateway on free ports, with the configuration that `change` leaves. Its files are in the directory `name`.
+    ///
+    /// # Errors
+    /// As [`Reference::start`].
+    pub fn start(&self, name: &str, change: Change) -> Result<Reference> {
+        let files = self.dir.path().join(name);
+        std::fs::create_dir_all(&files)?;
+        Reference::start(Ports::ANY, &self.pki, &jwks([&self.key]), &files, &Options::default(), change)
     }
 }
 
