@@ -74,6 +74,28 @@ impl Call {
         bytes.extend_from_slice(&self.body);
         bytes
     }
+
+    /// The request in HTTP/2, for a server of `scheme`.
+    ///
+    /// # Errors
+    /// It has what HTTP/2 cannot carry.
+    pub(crate) fn to_h2(&self, scheme: &str) -> Result<hyper::Request<Full<Bytes>>> {
+        let authority = self.headers.iter().find(|(name, _)| name == "host").map_or("api.demo", |(_, value)| value);
+        let mut request =
+            hyper::Request::builder().method(self.method.as_str()).uri(format!("{scheme}://{authority}{}", self.path));
+        for (name, value) in self.headers.iter().filter(|(name, _)| name != "host") {
+            request = request.header(name, value);
+        }
+        Ok(request.body(Full::new(Bytes::from(self.body.clone())))?)
+    }
+}
+
+/// The first half kilobyte of the request, for messages.
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.to_bytes();
+        f.write_str(&String::from_utf8_lossy(bytes.get(..512).unwrap_or(&bytes)))
+    }
 }
 
 /// An answer, read whole.
@@ -344,13 +366,7 @@ where
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
     let driver = tokio::spawn(connection);
-    let authority = call.headers.iter().find(|(name, _)| name == "host").map_or("api.demo", |(_, value)| value);
-    let mut request =
-        hyper::Request::builder().method(call.method.as_str()).uri(format!("{scheme}://{authority}{}", call.path));
-    for (name, value) in call.headers.iter().filter(|(name, _)| name != "host") {
-        request = request.header(name, value);
-    }
-    let response = sender.send_request(request.body(Full::new(Bytes::from(call.body.clone())))?).await?;
+    let response = sender.send_request(call.to_h2(scheme)?).await?;
     let (head, body) = response.into_parts();
     let body = body.collect().await?.to_bytes().to_vec();
     driver.abort();

@@ -1,6 +1,6 @@
 //! A service that answers a request when the test lets it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,13 +18,40 @@ pub struct Gate {
 
 #[derive(Debug, Default)]
 struct Shared {
-    let_go: Mutex<HashSet<String>>,
+    state: Mutex<State>,
     changed: Condvar,
 }
 
+#[derive(Debug, Default)]
+struct State {
+    let_go: HashSet<String>,
+    waiting: HashMap<String, Waiting>,
+}
+
+/// Requests of one client.
+#[derive(Debug, Clone, Copy, Default)]
+struct Waiting {
+    now: usize,
+    most: usize,
+}
+
 impl Shared {
-    fn names(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.let_go.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a request of `client` until it may go.
+    fn wait(&self, client: &str) {
+        let mut state = self.state();
+        let waiting = state.waiting.entry(client.to_owned()).or_default();
+        waiting.now += 1;
+        waiting.most = waiting.most.max(waiting.now);
+        while !state.let_go.contains(client) {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(waiting) = state.waiting.get_mut(client) {
+            waiting.now -= 1;
+        }
     }
 }
 
@@ -50,13 +77,23 @@ impl Gate {
 
     /// Lets the requests of `client` go, those that wait and those that come.
     pub fn let_go(&self, client: &str) {
-        self.shared.names().insert(client.to_owned());
+        self.shared.state().let_go.insert(client.to_owned());
         self.shared.changed.notify_all();
     }
 
     /// Keeps the requests of `client` that come from now on.
     pub fn keep(&self, client: &str) {
-        self.shared.names().remove(client);
+        self.shared.state().let_go.remove(client);
+    }
+
+    /// How many requests of `client` wait here. One whose sender has gone away waits on until it is let go.
+    pub fn waiting(&self, client: &str) -> usize {
+        self.shared.state().waiting.get(client).map_or(0, |waiting| waiting.now)
+    }
+
+    /// How many requests of `client` have been here at the same time, at most.
+    pub fn most_at_once(&self, client: &str) -> usize {
+        self.shared.state().waiting.get(client).map_or(0, |waiting| waiting.most)
     }
 }
 
@@ -87,11 +124,7 @@ fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
         if path.ends_with("/in-body") {
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab")?;
         }
-        let mut names = shared.names();
-        while !names.contains(&client) {
-            names = shared.changed.wait(names).unwrap_or_else(PoisonError::into_inner);
-        }
-        drop(names);
+        shared.wait(&client);
         match path.rsplit('/').next() {
             // What follows is a reset for whoever waits for the rest.
             Some("in-body" | "reset") => return Ok(()),

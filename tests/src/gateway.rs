@@ -22,8 +22,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use crate::client::{Call, Client};
 use crate::config;
 use crate::envoy::{Envoy, Options};
+use crate::eventually;
 use crate::idp::Idp;
 use crate::paths::{self, WorkDir};
 use crate::pieces::{address, cluster, downstream_tls, filter, insert, mtls};
@@ -32,6 +34,8 @@ use crate::services::Service;
 
 /// The name of the listener that a built gateway has.
 const LISTENER: &str = "test";
+/// How long workers may take to start.
+const START: Duration = Duration::from_secs(30);
 
 /// A running gateway. It derefs to [`Envoy`] for its log and its counters, and stops when dropped.
 #[derive(Debug)]
@@ -51,6 +55,29 @@ impl Gateway {
     /// The port on 127.0.0.1 where it serves HTTP/1.1 and HTTP/2 in the clear.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Sends `call` over a new connection, from which its answer is read later.
+    ///
+    /// # Errors
+    /// The connection breaks.
+    pub fn send(&self, call: &Call) -> Result<Client> {
+        let mut client = Client::connect(self.port)?;
+        client.send(&call.to_bytes())?;
+        Ok(client)
+    }
+
+    /// Whether every worker has had connections.
+    ///
+    /// # Errors
+    /// Envoy does not answer.
+    pub fn every_worker_served(&self) -> Result<bool> {
+        let stats = self.admin("GET", "/stats")?.text();
+        Ok((0..self.builder.options.workers).all(|number| {
+            let suffix = format!("worker_{number}.downstream_cx_total: ");
+            let served = stats.lines().filter_map(|line| line.split_once(suffix.as_str())?.1.parse::<u64>().ok());
+            served.sum::<u64>() > 0
+        }))
     }
 
     /// The Envoy process.
@@ -124,6 +151,7 @@ pub struct Builder {
     clusters: Vec<Value>,
     listener_changes: Vec<(String, Value)>,
     options: Options,
+    is_balanced: bool,
     tls: Option<Value>,
     discovery: BTreeSet<Discovery>,
 }
@@ -267,6 +295,12 @@ impl Builder {
         self
     }
 
+    /// Gives every worker as many connections as the others have, in place of what the kernel makes of it.
+    pub fn balanced(mut self) -> Self {
+        self.is_balanced = true;
+        self
+    }
+
     /// Envoy's log level; `info` unless said otherwise.
     pub fn log_level(mut self, level: &str) -> Self {
         level.clone_into(&mut self.options.log_level);
@@ -320,6 +354,10 @@ impl Builder {
         let envoy = Envoy::start(&config, dir.path(), &self.options)?;
         let port =
             envoy.listener_port(LISTENER).with_context(|| format!("the listener was refused:\n{}", envoy.log()))?;
+        // Those that start late would get what comes later.
+        if self.is_balanced && !eventually(START, || envoy.stat("listener_manager.workers_started").unwrap_or(0) == 1) {
+            bail!("not all workers have started:\n{}", envoy.log());
+        }
         Ok(Gateway { envoy, builder: self, port, dir })
     }
 
@@ -387,7 +425,11 @@ impl Builder {
         if let Some(tls) = &self.tls {
             insert(&mut chain, "transport_socket", tls.clone());
         }
-        Ok(json!({"name": LISTENER, "address": address(0), "filter_chains": [chain]}))
+        let mut listener = json!({"name": LISTENER, "address": address(0), "filter_chains": [chain]});
+        if self.is_balanced {
+            insert(&mut listener, "connection_balance_config", json!({"exact_balance": {}}));
+        }
+        Ok(listener)
     }
 }
 

@@ -27,6 +27,7 @@ mod pieces;
 pub mod pki;
 pub mod process;
 pub mod prometheus;
+pub mod protected;
 pub mod protobuf;
 pub mod redis;
 pub mod reference;
@@ -34,6 +35,7 @@ pub mod refusal;
 pub mod rls;
 pub mod server;
 pub mod services;
+pub mod streams;
 pub mod tls;
 
 use std::time::{Duration, Instant};

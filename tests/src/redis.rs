@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -82,12 +84,39 @@ impl Connection {
     /// # Errors
     /// Redis is gone, or replies something else.
     pub fn numbers(&mut self, command: &[&str]) -> Result<Vec<i64>> {
+        let count = self.list(command)?;
+        (0..count).map(|_| self.number(':')).collect()
+    }
+
+    /// Sends a command whose reply is a list of texts.
+    ///
+    /// # Errors
+    /// Redis is gone, or replies something else.
+    pub fn texts(&mut self, command: &[&str]) -> Result<Vec<String>> {
+        let count = self.list(command)?;
+        (0..count).map(|_| self.text()).collect()
+    }
+
+    /// Sends a command; how many members its reply has.
+    fn list(&mut self, command: &[&str]) -> Result<usize> {
         self.send(command)?;
-        let head = self.line()?;
-        let count: usize = head.strip_prefix('*').with_context(|| format!("no list: {head}"))?.parse()?;
-        let number =
-            |line: String| Ok(line.strip_prefix(':').with_context(|| format!("no number: {line}"))?.parse()?);
-        (0..count).map(|_| number(self.line()?)).collect()
+        self.number('*')
+    }
+
+    fn text(&mut self) -> Result<String> {
+        let mut bytes = vec![0; self.number('$')?];
+        self.0.read_exact(&mut bytes)?;
+        ensure!(self.line()?.is_empty(), "the text is longer than announced");
+        Ok(String::from_utf8(bytes)?)
+    }
+
+    /// The number of a line that begins with `kind`.
+    fn number<T>(&mut self, kind: char) -> Result<T>
+    where
+        T: FromStr<Err = ParseIntError>,
+    {
+        let line = self.line()?;
+        Ok(line.strip_prefix(kind).with_context(|| format!("no {kind}: {line}"))?.parse()?)
     }
 
     fn send(&mut self, command: &[&str]) -> Result<()> {

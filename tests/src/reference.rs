@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::Value;
 
+use crate::client::{Client, Response};
 use crate::config;
 use crate::envoy::{Envoy, Options};
 use crate::idp::Idp;
-use crate::paths;
+use crate::keys::{Algorithm, SigningKey, jwks};
+use crate::paths::{self, WorkDir};
 use crate::pki::Pki;
 use crate::services::Service;
+use crate::{eventually, tls};
 
 /// A port for every listener; 0 is any free one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,9 +95,67 @@ impl Reference {
         self.ports
     }
 
+    /// A client over HTTPS that trusts the authority of `pki` and shows no certificate.
+    ///
+    /// # Errors
+    /// The gateway does not listen, or does not show the certificate of `localhost`.
+    pub fn client(&self, pki: &Pki) -> Result<Client> {
+        Client::connect_tls(self.ports.https, tls::client(pki, None, &["http/1.1"])?, "localhost")
+    }
+
+    /// The line of the access log about the request that was answered so; waits a little for it.
+    ///
+    /// # Errors
+    /// There is none, or the answer has no request id.
+    pub fn access_log_of(&self, response: &Response) -> Result<Value> {
+        let id = response.header("x-request-id").context("an answer without a request id")?;
+        let find = || {
+            let log = self.log();
+            let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let is_of_request = |line: &Value| line.get("request").and_then(Value::as_str) == Some(id);
+            lines.find(|line| is_of_request(line) && line.get("milliseconds").is_some())
+        };
+        // Envoy writes its access log at intervals.
+        eventually(Duration::from_secs(15), || find().is_some());
+        find().with_context(|| format!("no line of request {id}"))
+    }
+
     /// The Envoy process.
     pub fn envoy_mut(&mut self) -> &mut Envoy {
         &mut self.envoy
+    }
+}
+
+/// Files, certificates and a signing key for reference gateways of a test's own.
+#[derive(Debug)]
+pub struct Grounds {
+    /// The authority and the certificates of all parties.
+    pub pki: Pki,
+    /// What the identity provider signs with: ES256.
+    pub key: SigningKey,
+    /// Where everything is written.
+    pub dir: WorkDir,
+}
+
+impl Grounds {
+    /// New ones, which are removed when dropped.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub fn prepare(name: &str) -> Result<Self> {
+        let dir = WorkDir::create(name)?;
+        let pki = Pki::load_or_create(&dir.path().join("pki"))?;
+        Ok(Self { pki, key: SigningKey::generate(Algorithm::Es256, "k1"), dir })
+    }
+
+    /// Starts a gateway on free ports, with the configuration that `change` leaves. Its files are in the directory `name`.
+    ///
+    /// # Errors
+    /// As [`Reference::start`].
+    pub fn start(&self, name: &str, change: Change) -> Result<Reference> {
+        let files = self.dir.path().join(name);
+        std::fs::create_dir_all(&files)?;
+        Reference::start(Ports::ANY, &self.pki, &jwks([&self.key]), &files, &Options::default(), change)
     }
 }
 

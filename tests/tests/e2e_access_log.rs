@@ -3,63 +3,45 @@
 
 use std::process::Command;
 use std::sync::LazyLock;
-use std::time::Duration;
 
-use portcullis_tests::client::{Call, Client, Response};
-use portcullis_tests::envoy::Options;
-use portcullis_tests::keys::{Algorithm, SigningKey, jwks};
+use portcullis_tests::client::{Call, Response};
+use portcullis_tests::config;
 use portcullis_tests::mint::Token;
 use portcullis_tests::paths::{self, WorkDir};
-use portcullis_tests::pki::Pki;
-use portcullis_tests::reference::{Ports, Reference};
-use portcullis_tests::{config, tls};
+use portcullis_tests::reference::{Grounds, Reference};
 use serde_json::{Value, json};
 
 struct World {
     gateway: Reference,
     /// The same gateway in monitor mode.
     watching: Reference,
-    pki: Pki,
-    key: SigningKey,
-    // Kept: the gateways' files are in them.
-    _dirs: [WorkDir; 2],
+    grounds: Grounds,
 }
 
 static WORLD: LazyLock<World> = LazyLock::new(|| World::start().unwrap_or_else(|error| panic!("{error:#}")));
 
 impl World {
     fn start() -> anyhow::Result<Self> {
-        let dirs = [WorkDir::create("access-log")?, WorkDir::create("access-log-watching")?];
-        let pki = Pki::load_or_create(&dirs[0].path().join("pki"))?;
-        let key = SigningKey::generate(Algorithm::Es256, "k1");
-        let start = |dir: &WorkDir, mode: &str| {
+        let grounds = Grounds::prepare("access-log")?;
+        let start = |mode: &str| {
             let mut change = |gateway: &mut Value| {
                 config::change_filter(gateway, &mut |filter| filter["mode"] = json!(mode));
             };
-            Reference::start(Ports::ANY, &pki, &jwks([&key]), dir.path(), &Options::default(), &mut change)
+            grounds.start(mode, &mut change)
         };
-        let (gateway, watching) = (start(&dirs[0], "enforce")?, start(&dirs[1], "monitor")?);
-        Ok(Self { gateway, watching, pki, key, _dirs: dirs })
+        let (gateway, watching) = (start("enforce")?, start("monitor")?);
+        Ok(Self { gateway, watching, grounds })
     }
 
     fn token(&self) -> String {
-        Token::of("log-alice").scope("read_orders").sign(&self.key)
+        Token::of("log-alice").scope("read_orders").sign(&self.grounds.key)
     }
 
     /// Sends it; gives the answer and its line of the access log.
     fn call(&self, gateway: &Reference, call: &Call) -> (Response, Value) {
-        let config = tls::client(&self.pki, None, &["http/1.1"]).unwrap();
-        let mut client = Client::connect_tls(gateway.ports().https, config, "localhost").unwrap();
-        let response = client.call(call).unwrap();
-        let id = response.header("x-request-id").unwrap().to_owned();
-        let line = || {
-            let log = gateway.log();
-            let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            lines.find(|line| line["request"] == id && line.get("milliseconds").is_some())
-        };
-        // Envoy writes its access log at intervals.
-        assert!(portcullis_tests::eventually(Duration::from_secs(15), || line().is_some()), "no line of {id}");
-        (response, line().unwrap())
+        let response = gateway.client(&self.grounds.pki).unwrap().call(call).unwrap();
+        let line = gateway.access_log_of(&response).unwrap();
+        (response, line)
     }
 }
 
@@ -90,7 +72,7 @@ fn a_refused_request_is_logged_with_its_reason() {
 
 #[test]
 fn a_refusal_of_the_body_and_of_no_rule_are_logged_too() {
-    let token = Token::of("log-bob").scope("write_orders").sign(&WORLD.key);
+    let token = Token::of("log-bob").scope("write_orders").sign(&WORLD.grounds.key);
     let attack = Call::new("POST", "/orders").bearer(&token).header("content-type", "application/json");
     let (response, line) =
         WORLD.call(&WORLD.gateway, &attack.body(r#"{"note": "1' UNION SELECT password FROM users--"}"#));
@@ -116,7 +98,7 @@ fn what_monitor_mode_lets_pass_is_not_logged_as_if_nothing_had_been() {
 fn the_report_is_made_of_the_gateways_own_log() {
     let path = "/orders/%3Cscript%3Ealert(1)%3C%2Fscript%3E";
     let name = "<script>alert(2)</script>";
-    let token = Token::of(name).scope("nothing").sign(&WORLD.key);
+    let token = Token::of(name).scope("nothing").sign(&WORLD.grounds.key);
     WORLD.call(&WORLD.gateway, &Call::get(path));
     let (response, line) = WORLD.call(&WORLD.gateway, &Call::get("/orders/9").bearer(&token));
     assert_eq!((response.status, &line["principal"]), (403, &json!(name)));

@@ -2,66 +2,34 @@
 //! refused and watched, and honest ones of the same kinds pass.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
-use portcullis_tests::client::{Call, Client, Response};
+use portcullis_tests::client::Call;
 use portcullis_tests::gateway::Gateway;
-use portcullis_tests::idp::Idp;
-use portcullis_tests::refusal;
-use portcullis_tests::services::Service;
+use portcullis_tests::protected::ProtectedService;
 use serde_json::json;
 
-struct World {
-    gateway: Gateway,
-    service: Service,
-    _idp: Idp,
+fn start() -> ProtectedService {
+    let builder = Gateway::builder().filter(json!({
+        "version": 1,
+        "defaults": {"payload": {}},
+        "rules": [
+            {"name": "watched", "match": {"prefix": "/api/watched"}, "allow": "public", "payload": {"mode": "monitor"}},
+            {"name": "strict", "match": {"prefix": "/api/strict"}, "allow": "public", "payload": {"level": 2}},
+            {"name": "all", "match": {}, "allow": "public"},
+        ],
+    }));
+    ProtectedService::start(builder)
 }
 
-impl World {
-    fn start() -> Self {
-        let idp = Idp::plain(&json!({"keys": []})).unwrap();
-        let service = Service::plain("api").unwrap();
-        let gateway = Gateway::builder()
-            .filter(json!({
-                "version": 1,
-                "defaults": {"payload": {}},
-                "rules": [
-                    {"name": "watched", "match": {"prefix": "/api/watched"}, "allow": "public", "payload": {"mode": "monitor"}},
-                    {"name": "strict", "match": {"prefix": "/api/strict"}, "allow": "public", "payload": {"level": 2}},
-                    {"name": "all", "match": {}, "allow": "public"},
-                ],
-            }))
-            .idp(&idp)
-            .service(&service)
-            .start()
-            .unwrap();
-        Self { gateway, service, _idp: idp }
-    }
-
-    fn call(&self, call: &Call) -> Response {
-        Client::connect(self.gateway.port()).unwrap().call(call).unwrap()
-    }
-
-    /// Refused where rules are enforced, watched where they are watched; the service sees the second one alone.
-    fn is_attack(&self, make: impl Fn(&str) -> Call, by: &str) {
-        let before = self.service.requests().len();
-        let refused = self.call(&make("/api"));
-        refusal::check(&refused, 403, "payload_attack").unwrap_or_else(|error| panic!("{by}: {error}"));
-        assert_eq!(self.service.requests().len(), before, "{by}: the service saw it");
-        let event = self.gateway.audit_of(refused.header("x-request-id").unwrap()).unwrap();
-        assert!(event["message"].as_str().unwrap().contains(by), "{by}: {event}");
-        let watched = self.call(&make("/api/watched"));
-        assert_eq!(watched.status, 200, "{by}");
-        let event = self.gateway.audit_of(watched.header("x-request-id").unwrap()).unwrap();
-        assert_eq!(
-            (&event["event.action"], &event["event.reason"]),
-            (&json!("request_monitored"), &json!("payload_attack")),
-            "{by}"
-        );
-    }
-
-    fn passes(&self, call: &Call) {
-        let answer = self.call(call);
-        assert_eq!(answer.status, 200, "{call:?}: {}", answer.text());
-    }
+/// Refused where rules are enforced, watched where they are watched; the service sees the second one alone.
+fn is_attack(world: &ProtectedService, make: impl Fn(&str) -> Call, by: &str) {
+    let event = world.audit_of(&world.refuses_attack(&make("/api")));
+    assert!(event["message"].as_str().unwrap().contains(by), "{by}: {event}");
+    let event = world.audit_of(&world.passes(&make("/api/watched")));
+    assert_eq!(
+        (&event["event.action"], &event["event.reason"]),
+        (&json!("request_monitored"), &json!("payload_attack")),
+        "{by}"
+    );
 }
 
 fn posted(kind: &str, body: &str) -> impl Fn(&str) -> Call {
@@ -74,10 +42,10 @@ fn got(query: &str) -> impl Fn(&str) -> Call {
 
 #[test]
 fn lines_of_json_are_judged() {
-    let world = World::start();
+    let world = start();
     let lines = "{\"index\":{\"_id\":1}}\n{\"text\":\"1' or '1'='1\"}\n";
     for kind in ["application/x-ndjson", "application/jsonl", "application/octet-stream"] {
-        world.is_attack(posted(kind, lines), "in json \"text\"");
+        is_attack(&world, posted(kind, lines), "in json \"text\"");
     }
     world.passes(&posted("application/x-ndjson", "{\"a\":\"O'Brien\"}\n{\"b\":[1,true]}\n")("/api"));
     world.gateway.check_unharmed().unwrap();
@@ -85,52 +53,54 @@ fn lines_of_json_are_judged() {
 
 #[test]
 fn graphql_is_judged_by_its_strings_and_its_cost() {
-    let world = World::start();
+    let world = start();
     let document = "query Q { user(id: \"1' union select password from users--\") { name } }";
     let member = json!({"query": document}).to_string();
     let variables = json!({"query": "query Q($t: String) {a(t: $t)}", "variables": {"t": "1' or '1'='1"}}).to_string();
-    world.is_attack(posted("application/graphql", document), "in json \"id\"");
-    world.is_attack(posted("application/json", &member), "in json \"id\"");
-    world.is_attack(posted("application/json", &variables), "in json \"t\"");
-    world.is_attack(got("query=%7Ba%28t%3A%22%3Cscript%3Ealert%281%29%22%29%7D"), "xss-");
-    world.is_attack(
+    is_attack(&world, posted("application/graphql", document), "in json \"id\"");
+    is_attack(&world, posted("application/json", &member), "in json \"id\"");
+    is_attack(&world, posted("application/json", &variables), "in json \"t\"");
+    is_attack(&world, got("query=%7Ba%28t%3A%22%3Cscript%3Ealert%281%29%22%29%7D"), "xss-");
+    is_attack(
+        &world,
         posted("application/json", &json!({"query": "{__schema{types{name}}}"}).to_string()),
         "graphql-introspection",
     );
     let deep = format!("{}a{}", "{a".repeat(30), "}".repeat(30));
-    world.is_attack(posted("application/graphql", &deep), "graphql-depth");
+    is_attack(&world, posted("application/graphql", &deep), "graphql-depth");
     let aliases: String = (0..120).map(|number| format!("a{number}: login(pin: {number}) ")).collect();
-    world.is_attack(
+    is_attack(
+        &world,
         posted("application/json", &json!({"query": format!("{{{aliases}}}")}).to_string()),
         "graphql-aliases",
     );
     let batch = vec![json!({"query": "{a}"}); 40];
-    world.is_attack(posted("application/json", &json!(batch).to_string()), "graphql-batch");
+    is_attack(&world, posted("application/json", &json!(batch).to_string()), "graphql-batch");
     let honest = json!({"query": "fragment N on User { first }\nquery Me { me { ...N orders(note: \"O'Brien & Sons\") { id } } }"});
     world.passes(&posted("application/json", &honest.to_string())("/api"));
     // More than honest queries need is for a level that is asked for.
     let some = format!("{{a {}}}", "@b ".repeat(20));
     world.passes(&posted("application/graphql", &some)("/api"));
-    refusal::check(&world.call(&posted("application/graphql", &some)("/api/strict")), 403, "payload_attack").unwrap();
+    world.refuses_attack(&posted("application/graphql", &some)("/api/strict"));
     world.gateway.check_unharmed().unwrap();
 }
 
 #[test]
 fn an_attack_cut_over_parameters_of_one_name_is_judged_joined() {
-    let world = World::start();
+    let world = start();
     const FORM: &str = "application/x-www-form-urlencoded";
     let (first, second) = ("%3Cscr", "ipt%20src%3Dx%3E");
-    world.is_attack(got(&format!("q={first}&a=1&q={second}")), "in query \"q\"");
-    world.is_attack(posted(FORM, &format!("q={first}&q={second}")), "in form \"q\"");
+    is_attack(&world, got(&format!("q={first}&a=1&q={second}")), "in query \"q\"");
+    is_attack(&world, posted(FORM, &format!("q={first}&q={second}")), "in form \"q\"");
     let mixed = |path: &str| {
         Call::new("POST", &format!("{path}?q={first}")).header("content-type", FORM).body(format!("q={second}"))
     };
-    world.is_attack(mixed, "in query \"q\"");
+    is_attack(&world, mixed, "in query \"q\"");
     let part = |value: &str| format!("--b\r\ncontent-disposition: form-data; name=\"q\"\r\n\r\n{value}\r\n");
     let body = format!("{}{}--b--\r\n", part("<scr"), part("ipt src=x>"));
-    world.is_attack(posted("multipart/form-data; boundary=b", &body), "in multipart \"q\"");
+    is_attack(&world, posted("multipart/form-data; boundary=b", &body), "in multipart \"q\"");
     let cookies = |path: &str| Call::get(path).header("cookie", "q=<scr; theme=dark; q=ipt src=x>");
-    world.is_attack(cookies, "in cookie \"q\"");
+    is_attack(&world, cookies, "in cookie \"q\"");
     world.passes(&got("tag=tea&tag=it%27s+good&id=1&id=2&sort=-created&sort=name")("/api"));
     world.passes(&posted(FORM, "q=O%27Brien&q=D%27Arcy&note=select+a+table&note=from+the+list")("/api"));
     world.gateway.check_unharmed().unwrap();
@@ -138,7 +108,7 @@ fn an_attack_cut_over_parameters_of_one_name_is_judged_joined() {
 
 #[test]
 fn no_trick_of_multipart_hides_a_field() {
-    let world = World::start();
+    let world = start();
     let usual = "--b\r\ncontent-disposition: form-data; name=\"q\"\r\n\r\n1' or '1'='1\r\n--b--\r\n";
     let parts = "multipart/form-data; boundary=b";
     let pad = "x".repeat(600);
@@ -155,12 +125,12 @@ fn no_trick_of_multipart_hides_a_field() {
         (parts, usual.replace("or '1'", "or --b\r\n\r\n'1'")),
         (parts, file),
     ] {
-        world.is_attack(posted(kind, &body), "multipart");
+        is_attack(&world, posted(kind, &body), "multipart");
     }
     let harmless = usual.replace("1' or '1'='1", "1");
-    world.is_attack(posted("multipart/form-data; boundary=a; boundary=b", &harmless), "protocol-content-type");
+    is_attack(&world, posted("multipart/form-data; boundary=a; boundary=b", &harmless), "protocol-content-type");
     let runnable = harmless.replace("name=\"q\"", "name=\"q\"; filename*=utf-8''a%2ephp");
-    world.is_attack(posted(parts, &runnable), "upload-runnable-file");
+    is_attack(&world, posted(parts, &runnable), "upload-runnable-file");
     world.passes(&posted(parts, &usual.replace("1' or '1'='1", "O'Brien & Sons -- tea; cake"))("/api"));
     world.gateway.check_unharmed().unwrap();
 }

@@ -104,22 +104,13 @@ fn attack(clients: Vec<Client>, call: &Call) -> usize {
     threads.into_iter().map(|thread| thread.join().unwrap()).sum()
 }
 
-fn every_worker_served(gateway: &Gateway, workers: u32) -> bool {
-    let stats = gateway.admin("GET", "/stats").unwrap().text();
-    (0..workers).all(|number| {
-        let suffix = format!("worker_{number}.downstream_cx_total: ");
-        let served = stats.lines().filter_map(|line| line.split_once(suffix.as_str())?.1.parse::<u64>().ok());
-        served.sum::<u64>() > 0
-    })
-}
-
 /// The guarantee of `bans/table.rs`, under a storm: the ban begins with exactly the offence that the configuration says, and each
 /// other worker lets in one more request at most. From then on every worker refuses.
 fn a_storm_is_banned_by_all_workers(gateway: &Gateway, workers: u32, address: u8) {
     let let_in = attack(connections(gateway, address), &bad("/orders/1"));
     let most = LIMIT + usize::try_from(workers).unwrap() - 1;
     assert!((LIMIT..=most).contains(&let_in), "{let_in} failures were let in, not {LIMIT} to {most}");
-    assert!(every_worker_served(gateway, workers));
+    assert!(gateway.every_worker_served().unwrap());
     for mut client in connections(gateway, address) {
         assert!((880..=900).contains(&banned(&client.call(&good()).unwrap())));
     }

@@ -59,7 +59,7 @@ impl World {
     }
 
     fn connect(&self) -> Client {
-        Client::connect_tls(self.https(), tls::client(&self.pki, None, &["http/1.1"]).unwrap(), "localhost").unwrap()
+        self.gateway.client(&self.pki).unwrap()
     }
 
     fn https(&self) -> u16 {

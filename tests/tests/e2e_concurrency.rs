@@ -8,16 +8,13 @@ use std::sync::{LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::Empty;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use portcullis_tests::client::{Call, Client, call_h2};
 use portcullis_tests::gate::Gate;
 use portcullis_tests::gateway::{Builder, Gateway, Reload};
 use portcullis_tests::keys::{Algorithm, SigningKey, jwks};
 use portcullis_tests::mint::Token;
 use portcullis_tests::paths::{self, WorkDir};
-use portcullis_tests::server::runtime;
+use portcullis_tests::streams::Streams;
 use portcullis_tests::{eventually, filter, refusal};
 use serde_json::{Value, json};
 
@@ -75,9 +72,7 @@ fn call(path: &str, client: &str) -> Call {
 
 /// A connection with a request on it that waits.
 fn waiting(gateway: &Gateway, path: &str, client: &str) -> Client {
-    let mut connection = Client::connect(gateway.port()).unwrap();
-    connection.send(&call(path, client).to_bytes()).unwrap();
-    connection
+    gateway.send(&call(path, client)).unwrap()
 }
 
 /// How many requests of `client` are in flight, as operators see it.
@@ -149,6 +144,7 @@ fn admits_exactly_the_bound(world: &World) {
         });
         let answers = answers.into_inner().unwrap();
         assert_eq!(answers.iter().filter(|status| **status == 200).count(), BOUND, "{answers:?}");
+        assert_eq!(world.gate.most_at_once(round), BOUND, "at the service");
         assert!(comes_to(gateway, round, 0));
     }
     assert!(gateway.counter("portcullis_decisions", &[("reason", "concurrency_exceeded")]).unwrap() >= 3 * 37);
@@ -224,25 +220,15 @@ fn slots_of_http2_streams_come_back_and_a_reset_stream_gives_back_its_own_alone(
     });
     all_are_back(world, "h2");
     // Three streams of one connection, of which one is reset while the connection stays.
-    runtime().unwrap().block_on(async {
-        let socket = tokio::net::TcpStream::connect(("127.0.0.1", world.gateway.port())).await.unwrap();
-        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket));
-        let (mut sender, connection) = handshake.await.unwrap();
-        let driver = tokio::spawn(connection);
-        let mut streams = Vec::new();
-        for _ in 0..BOUND {
-            let request = hyper::Request::get("http://api.demo/gate/answer").header("x-client", "h2-reset");
-            let answer = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap());
-            streams.push(tokio::spawn(answer));
-        }
-        let on_the_side = |count| tokio::task::spawn_blocking(move || comes_to(&WORLD.gateway, "h2-reset", count));
-        assert!(on_the_side(BOUND).await.unwrap());
-        streams.pop().unwrap().abort();
-        assert!(on_the_side(BOUND - 1).await.unwrap());
-        // The others go with their connection.
-        drop((streams.iter().for_each(|stream| stream.abort()), sender));
-        driver.abort();
-    });
+    let mut streams = Streams::connect(world.gateway.port()).unwrap();
+    for _ in 0..BOUND {
+        streams.send(&call("/gate/answer", "h2-reset")).unwrap();
+    }
+    assert!(comes_to(&world.gateway, "h2-reset", BOUND));
+    streams.reset_last();
+    assert!(comes_to(&world.gateway, "h2-reset", BOUND - 1));
+    // The others go with their connection.
+    drop(streams);
     all_are_back(world, "h2-reset");
 }
 

@@ -156,10 +156,8 @@ fn requests_that_wait_for_keys_survive_an_update() {
     let configuration = filter::guarded(filter::provider(&["ES256"], remote));
     let mut gateway = builder(configuration.clone()).idp(&idp).reloadable().start().unwrap();
     let token = Token::of("alice").sign(&key);
-    let mut clients: Vec<Client> = (0..6).map(|_| Client::connect(gateway.port()).unwrap()).collect();
-    for client in &mut clients {
-        client.send(&Call::get("/x").bearer(&token).to_bytes()).unwrap();
-    }
+    let call = Call::get("/x").bearer(&token);
+    let mut clients: Vec<Client> = (0..6).map(|_| gateway.send(&call).unwrap()).collect();
     let mut changed = configuration;
     changed["rules"] = json!([{"match": {"path": "/y"}, "use": "user"}]);
     assert_eq!(gateway.reload(changed).unwrap(), Reload::Accepted);
@@ -184,13 +182,7 @@ fn clients_that_leave_while_they_wait_are_forgotten() {
     let orders = Service::plain("orders").unwrap();
     let gateway = Gateway::builder().filter(configuration).service(&orders).idp(&idp).start().unwrap();
     let call = Call::new("POST", "/orders/1").bearer(&Token::of("alice").sign(&key)).body("hello");
-    let clients: Vec<Client> = (0..20)
-        .map(|_| {
-            let mut client = Client::connect(gateway.port()).unwrap();
-            client.send(&call.to_bytes()).unwrap();
-            client
-        })
-        .collect();
+    let clients: Vec<Client> = (0..20).map(|_| gateway.send(&call).unwrap()).collect();
     let active = || gateway.stat("http.test.downstream_rq_active").unwrap();
     assert!(eventually(Duration::from_secs(5), || active() == 20), "{}", active());
     drop(clients);

@@ -87,15 +87,6 @@ fn gateway(workers: u32) -> Gateway {
         .unwrap()
 }
 
-fn every_worker_served(gateway: &Gateway, workers: u32) -> bool {
-    let stats = gateway.admin("GET", "/stats").unwrap().text();
-    (0..workers).all(|number| {
-        let suffix = format!("worker_{number}.downstream_cx_total: ");
-        let served = stats.lines().filter_map(|line| line.split_once(suffix.as_str())?.1.parse::<u64>().ok());
-        served.sum::<u64>() > 0
-    })
-}
-
 fn exact_on(workers: u32) {
     let gateway = gateway(workers);
     let senders = senders();
@@ -113,7 +104,7 @@ fn exact_on(workers: u32) {
     assert_eq!(counted.iter().map(|(admitted, _)| admitted).sum::<usize>(), SHARED);
     assert!(counted.iter().zip(&sent).all(|((admitted, _), sent)| *admitted <= (*sent).min(BURST)));
 
-    assert!(every_worker_served(&gateway, workers));
+    assert!(gateway.every_worker_served().unwrap());
     let refused = |rule: &str| {
         let labels = [("rule", rule), ("reason", "limit_exceeded"), ("verdict", "denied")];
         usize::try_from(gateway.counter("portcullis_decisions", &labels).unwrap()).unwrap()

@@ -8,37 +8,26 @@ use std::net::TcpStream;
 use std::sync::LazyLock;
 
 use portcullis_tests::client::{Call, Client, Response, call_h2};
-use portcullis_tests::envoy::Options;
-use portcullis_tests::keys::{Algorithm, SigningKey, jwks};
 use portcullis_tests::mint::Token;
-use portcullis_tests::paths::WorkDir;
-use portcullis_tests::pki::{Pki, Usage};
-use portcullis_tests::reference::{Ports, Reference};
+use portcullis_tests::pki::Usage;
+use portcullis_tests::reference::{Grounds, Reference};
 use portcullis_tests::tls;
 
 struct World {
     gateway: Reference,
-    pki: Pki,
-    key: SigningKey,
-    // Kept: the gateway's files are in it.
-    _dir: WorkDir,
+    grounds: Grounds,
 }
 
 static WORLD: LazyLock<World> = LazyLock::new(|| World::start().unwrap_or_else(|error| panic!("{error:#}")));
 
 impl World {
     fn start() -> anyhow::Result<Self> {
-        let dir = WorkDir::create("reference")?;
-        let pki = Pki::load_or_create(&dir.path().join("pki"))?;
-        let key = SigningKey::generate(Algorithm::Es256, "k1");
-        let options = Options::default();
-        let gateway = Reference::start(Ports::ANY, &pki, &jwks([&key]), dir.path(), &options, &mut |_| {})?;
-        Ok(Self { gateway, pki, key, _dir: dir })
+        let grounds = Grounds::prepare("reference")?;
+        Ok(Self { gateway: grounds.start("gateway", &mut |_| {})?, grounds })
     }
 
     fn https(&self) -> Client {
-        let config = tls::client(&self.pki, None, &["http/1.1"]).unwrap();
-        Client::connect_tls(self.gateway.ports().https, config, "localhost").unwrap()
+        self.gateway.client(&self.grounds.pki).unwrap()
     }
 
     fn call(&self, call: &Call) -> Response {
@@ -46,7 +35,7 @@ impl World {
     }
 
     fn token(&self, subject: &str) -> String {
-        Token::of(subject).scope("read_orders write_orders read_reports").sign(&self.key)
+        Token::of(subject).scope("read_orders write_orders read_reports").sign(&self.grounds.key)
     }
 }
 
@@ -62,7 +51,7 @@ fn both_services_are_reached_over_mutual_tls() {
 
 #[test]
 fn http2_reaches_the_same_services() {
-    let config = tls::client(&WORLD.pki, None, &["h2"]).unwrap();
+    let config = tls::client(&WORLD.grounds.pki, None, &["h2"]).unwrap();
     let call = Call::get("/orders/17").bearer(&WORLD.token("gateway-h2"));
     let response = call_h2(WORLD.gateway.ports().https, Some((config, "localhost")), &call).unwrap();
     assert_eq!(response.status, 200, "{}", response.text());
@@ -70,14 +59,14 @@ fn http2_reaches_the_same_services() {
 
 #[test]
 fn a_service_lets_nobody_in_but_the_gateway() {
-    WORLD.pki.issue("intruder", &["intruder.demo"], "spiffe://demo/intruder", Usage::Client).unwrap();
+    WORLD.grounds.pki.issue("intruder", &["intruder.demo"], "spiffe://demo/intruder", Usage::Client).unwrap();
     for identity in [None, Some("intruder"), Some("orders")] {
-        let config = tls::client(&WORLD.pki, identity, &["http/1.1"]).unwrap();
+        let config = tls::client(&WORLD.grounds.pki, identity, &["http/1.1"]).unwrap();
         let answer = Client::connect_tls(WORLD.gateway.orders.port(), config, "orders.demo")
             .and_then(|mut client| client.call(&Call::get("/orders/17")));
         assert!(answer.is_err(), "{identity:?}: {answer:?}");
     }
-    let config = tls::client(&WORLD.pki, Some("gateway"), &["http/1.1"]).unwrap();
+    let config = tls::client(&WORLD.grounds.pki, Some("gateway"), &["http/1.1"]).unwrap();
     let mut client = Client::connect_tls(WORLD.gateway.orders.port(), config, "orders.demo").unwrap();
     assert_eq!(client.call(&Call::get("/orders/17")).unwrap().status, 200);
 }

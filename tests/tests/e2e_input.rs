@@ -4,90 +4,54 @@
 
 use std::time::Duration;
 
-use portcullis_tests::client::{Call, Client, Response, call_h2};
+use portcullis_tests::client::{Call, Response, call_h2};
 use portcullis_tests::gateway::Gateway;
-use portcullis_tests::services::Service;
+use portcullis_tests::protected::ProtectedService;
 use portcullis_tests::{eventually, refusal};
 use serde_json::{Value, json};
 
 const ID: &str = "2eb8aa08-aa98-11ea-b4aa-73b441d16380";
 
-struct World {
-    gateway: Gateway,
-    service: Service,
+fn start() -> ProtectedService {
+    let builder = Gateway::builder()
+        .filter(json!({
+            "version": 1,
+            "schemas": {"Order": {
+                "type": "object",
+                "properties": {
+                    "id": {"type": "string", "format": "uuid"},
+                    "state": {"enum": ["open", "1' or '1'='1"]},
+                    "note": {"type": "string", "maxLength": 100},
+                    "lines": {"type": "array", "items": {"type": "object", "properties": {"count": {"type": "integer", "minimum": 1}}, "required": ["count"]}, "maxItems": 50},
+                },
+                "required": ["id"],
+                "additionalProperties": false,
+            }},
+            "defaults": {"input": {"max_body": "16KiB", "max_inflated": "32KiB"}, "payload": {}},
+            "rules": [
+                {"name": "watched", "match": {"prefix": "/api/watched"}, "allow": "public",
+                 "input": {"mode": "monitor", "schema": "Order"}},
+                {"name": "check", "match": {"prefix": "/api/check"}, "allow": "public", "monitor": ["input"],
+                 "input": {"schema": "Order"}},
+                {"name": "list", "match": {"path": "/api/orders/{id}", "methods": ["GET"]}, "allow": "public",
+                 "input": {"unknown_parameters": "deny", "parameters": [
+                     {"in": "path", "name": "id", "schema": {"type": "string", "format": "uuid"}},
+                     {"in": "query", "name": "page", "required": true, "schema": {"type": "integer", "minimum": 1}},
+                     {"in": "query", "name": "state", "schema": {"enum": ["open", "1' or '1'='1"]}},
+                     {"in": "query", "name": "q", "schema": {"type": "string", "maxLength": 100}},
+                     {"in": "header", "name": "x-trace", "schema": {"type": "string", "format": "uuid"}},
+                     {"in": "cookie", "name": "shop", "schema": {"type": "integer"}},
+                 ]}},
+                {"name": "orders", "match": {"path": "/api/orders"}, "allow": "public",
+                 "input": {"schema": "Order", "require_body": true, "max_body": "16KiB", "max_inflated": "32KiB"}},
+                {"name": "small", "match": {"prefix": "/api/small"}, "allow": "public",
+                 "input": {"max_path": "40B", "max_query": "40B", "max_header": "400B", "max_head": "2KiB", "max_headers": 20, "max_cookies": 2}},
+                {"name": "all", "match": {}, "allow": "public"},
+            ],
+        }))
+        .connection_manager("http_protocol_options", json!({"enable_trailers": true}));
+    ProtectedService::start(builder)
 }
-
-impl World {
-    fn start() -> Self {
-        let service = Service::plain("api").unwrap();
-        let gateway = Gateway::builder()
-            .filter(json!({
-                "version": 1,
-                "schemas": {"Order": {
-                    "type": "object",
-                    "properties": {
-                        "id": {"type": "string", "format": "uuid"},
-                        "state": {"enum": ["open", "1' or '1'='1"]},
-                        "note": {"type": "string", "maxLength": 100},
-                        "lines": {"type": "array", "items": {"type": "object", "properties": {"count": {"type": "integer", "minimum": 1}}, "required": ["count"]}, "maxItems": 50},
-                    },
-                    "required": ["id"],
-                    "additionalProperties": false,
-                }},
-                "defaults": {"input": {"max_body": "16KiB", "max_inflated": "32KiB"}, "payload": {}},
-                "rules": [
-                    {"name": "watched", "match": {"prefix": "/api/watched"}, "allow": "public",
-                     "input": {"mode": "monitor", "schema": "Order"}},
-                    {"name": "check", "match": {"prefix": "/api/check"}, "allow": "public", "monitor": ["input"],
-                     "input": {"schema": "Order"}},
-                    {"name": "list", "match": {"path": "/api/orders/{id}", "methods": ["GET"]}, "allow": "public",
-                     "input": {"unknown_parameters": "deny", "parameters": [
-                         {"in": "path", "name": "id", "schema": {"type": "string", "format": "uuid"}},
-                         {"in": "query", "name": "page", "required": true, "schema": {"type": "integer", "minimum": 1}},
-                         {"in": "query", "name": "state", "schema": {"enum": ["open", "1' or '1'='1"]}},
-                         {"in": "query", "name": "q", "schema": {"type": "string", "maxLength": 100}},
-                         {"in": "header", "name": "x-trace", "schema": {"type": "string", "format": "uuid"}},
-                         {"in": "cookie", "name": "shop", "schema": {"type": "integer"}},
-                     ]}},
-                    {"name": "orders", "match": {"path": "/api/orders"}, "allow": "public",
-                     "input": {"schema": "Order", "require_body": true, "max_body": "16KiB", "max_inflated": "32KiB"}},
-                    {"name": "small", "match": {"prefix": "/api/small"}, "allow": "public",
-                     "input": {"max_path": "40B", "max_query": "40B", "max_header": "400B", "max_head": "2KiB", "max_headers": 20, "max_cookies": 2}},
-                    {"name": "all", "match": {}, "allow": "public"},
-                ],
-            }))
-            .service(&service)
-            .connection_manager("http_protocol_options", json!({"enable_trailers": true}))
-            .start()
-            .unwrap();
-        Self { gateway, service }
-    }
-
-    fn connect(&self) -> Client {
-        Client::connect(self.gateway.port()).unwrap()
-    }
-
-    fn call(&self, call: &Call) -> Response {
-        self.connect().call(call).unwrap()
-    }
-
-    fn seen(&self) -> usize {
-        self.service.requests().len()
-    }
-
-    fn refuses(&self, call: &Call, status: u16, reason: &str) {
-        let before = self.seen();
-        refusal::check(&self.call(call), status, reason).unwrap_or_else(|error| panic!("{reason}: {error}"));
-        assert_eq!(self.seen(), before, "{reason}: the service saw it");
-    }
-
-    fn passes(&self, call: &Call) {
-        let before = self.seen();
-        let response = self.call(call);
-        assert_eq!((response.status, self.seen()), (200, before + 1), "{}", response.text());
-    }
-}
-
 fn order(body: impl Into<Vec<u8>>) -> Call {
     Call::new("POST", "/api/orders").header("content-type", "application/json").body(body)
 }
@@ -98,7 +62,7 @@ fn good() -> Value {
 
 #[test]
 fn a_body_is_what_its_schema_says() {
-    let world = World::start();
+    let world = start();
     let text = good().to_string();
     world.passes(&order(text.as_str()));
     assert_eq!(world.service.requests().last().unwrap().body, text.as_bytes(), "it arrives as it was sent");
@@ -125,7 +89,7 @@ fn a_body_is_what_its_schema_says() {
 
 #[test]
 fn a_body_has_the_right_type_and_coding() {
-    let world = World::start();
+    let world = start();
     let text = good().to_string();
     let post = |kind: &str, body: Vec<u8>| Call::new("POST", "/api/orders").header("content-type", kind).body(body);
     world.refuses(&post("text/plain", text.clone().into_bytes()), 415, "input_type_refused");
@@ -152,14 +116,19 @@ fn a_body_has_the_right_type_and_coding() {
     world.gateway.check_unharmed().unwrap();
 }
 
-fn in_chunks<'a>(world: &World, path: &str, chunks: impl IntoIterator<Item = &'a [u8]>, end: &[u8]) -> Response {
+fn in_chunks<'a>(
+    world: &ProtectedService,
+    path: &str,
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+    end: &[u8],
+) -> Response {
     let call = Call::new("POST", path).header("content-type", "application/json");
-    world.connect().call_in_chunks(call, chunks, end).unwrap()
+    world.call_in_chunks(call, chunks, end)
 }
 
 #[test]
 fn however_a_body_comes_it_is_checked_whole() {
-    let world = World::start();
+    let world = start();
     let bad = json!({"id": ID, "lines": [{"count": 0}]}).to_string();
     let before = world.seen();
     for at in (1..bad.len()).step_by(7) {
@@ -189,7 +158,7 @@ fn however_a_body_comes_it_is_checked_whole() {
 
 #[test]
 fn over_http_2_too() {
-    let world = World::start();
+    let world = start();
     let send = |call: &Call| call_h2(world.gateway.port(), None, call).unwrap();
     let before = world.seen();
     refusal::check(&send(&order(json!({"id": 7}).to_string())), 422, "input_schema_mismatch").unwrap();
@@ -207,7 +176,7 @@ fn over_http_2_too() {
 
 #[test]
 fn parameters_are_of_their_type_and_typed_ones_are_not_judged_twice() {
-    let world = World::start();
+    let world = start();
     let get = |query: &str| Call::get(&format!("/api/orders/{ID}?{query}"));
     world.passes(&get("page=1&q=red+shoes").header("x-trace", ID).header("cookie", "shop=7"));
     world.refuses(&Call::get("/api/orders/7?page=1"), 400, "input_parameter_mismatch");
@@ -229,7 +198,7 @@ fn parameters_are_of_their_type_and_typed_ones_are_not_judged_twice() {
 
 #[test]
 fn a_grpc_stream_is_refused_where_json_is_asked_for() {
-    let world = World::start();
+    let world = start();
     let before = world.seen();
     let call = Call::new("POST", "/api/orders").header("content-type", "application/grpc").body("x");
     for response in [world.call(&call), call_h2(world.gateway.port(), None, &call).unwrap()] {
@@ -246,7 +215,7 @@ fn a_grpc_stream_is_refused_where_json_is_asked_for() {
 
 #[test]
 fn heads_are_as_small_as_they_should_be() {
-    let world = World::start();
+    let world = start();
     world.passes(&Call::get("/api/small").header("cookie", "a=1; b=2"));
     world.refuses(&Call::get(&format!("/api/small/{}", "x".repeat(40))), 414, "input_path_too_long");
     world.refuses(&Call::get(&format!("/api/small?q={}", "x".repeat(40))), 414, "input_query_too_long");
@@ -262,7 +231,7 @@ fn heads_are_as_small_as_they_should_be() {
 
 #[test]
 fn what_is_only_watched_is_counted_and_arrives() {
-    let world = World::start();
+    let world = start();
     for path in ["/api/watched", "/api/check"] {
         let bad = |kind: &str, body: &str| Call::new("POST", path).header("content-type", kind).body(body);
         world.passes(&bad("application/json", "{\"id\": 7}"));

@@ -120,11 +120,7 @@ fn the_places_to_wait_are_bounded_and_a_client_that_leaves_frees_its_own() {
     configuration["max_wait"] = json!("30s");
     let gateway = builder(configuration).idp(&idp).workers(1).start().unwrap();
     let good = Call::get("/orders").bearer(&Token::of("alice").sign(&key));
-    let wait = || {
-        let mut client = Client::connect(gateway.port()).unwrap();
-        client.send(&good.to_bytes()).unwrap();
-        client
-    };
+    let wait = || gateway.send(&good).unwrap();
     let active = || gateway.stat("http.test.downstream_rq_active").unwrap();
     let (first, mut second) = (wait(), wait());
     assert!(eventually(Duration::from_secs(5), || active() == 2));

@@ -533,11 +533,7 @@ fn the_places_to_wait_are_bounded_and_a_client_that_leaves_frees_its_own() {
     let token = fresh();
     partner.activate(&token, reader());
     let good = Call::get("/echo/leaving").bearer(&token);
-    let wait = || {
-        let mut client = Client::connect(gateway.port()).unwrap();
-        client.send(&good.to_bytes()).unwrap();
-        client
-    };
+    let wait = || gateway.send(&good).unwrap();
     let active = || gateway.stat("http.test.downstream_rq_active").unwrap();
     let (first, mut second) = (wait(), wait());
     assert!(eventually(Duration::from_secs(5), || active() == 2));
@@ -551,8 +547,7 @@ fn the_places_to_wait_are_bounded_and_a_client_that_leaves_frees_its_own() {
     // Nobody waits for this one any more; its answer serves the next.
     let token = fresh();
     partner.activate(&token, reader());
-    let mut gone = Client::connect(gateway.port()).unwrap();
-    gone.send(&Call::get("/echo/leaving").bearer(&token).to_bytes()).unwrap();
+    let gone = gateway.send(&Call::get("/echo/leaving").bearer(&token)).unwrap();
     assert!(eventually(Duration::from_secs(5), || partner.questions(&token).len() == 1));
     drop(gone);
     assert!(eventually(Duration::from_secs(5), || active() == 0));

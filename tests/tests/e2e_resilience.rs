@@ -10,16 +10,12 @@ use std::time::Duration;
 
 use portcullis_tests::client::{Call, Client, Response};
 use portcullis_tests::config;
-use portcullis_tests::envoy::Options;
 use portcullis_tests::eventually;
-use portcullis_tests::keys::{Algorithm, SigningKey, jwks};
 use portcullis_tests::mint::Token;
-use portcullis_tests::paths::{self, WorkDir};
-use portcullis_tests::pki::Pki;
-use portcullis_tests::reference::{Ports, Reference};
+use portcullis_tests::paths;
+use portcullis_tests::reference::{Grounds, Reference};
 use portcullis_tests::server::{Answer, Stall};
 use portcullis_tests::services::Service;
-use portcullis_tests::tls;
 use serde_json::{Value, json};
 
 /// Long enough for a slow machine: nothing is asserted about how long it takes.
@@ -27,18 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 struct World {
     gateway: Reference,
-    pki: Pki,
+    grounds: Grounds,
     token: String,
-    // Kept: the gateway's files are in it.
-    _dir: WorkDir,
 }
 
 impl World {
     /// The reference gateway without a limit on requests, and what `change` does to it.
     fn with(change: &mut dyn FnMut(&mut Value)) -> Self {
-        let dir = WorkDir::create("resilience").unwrap();
-        let pki = Pki::load_or_create(&dir.path().join("pki")).unwrap();
-        let key = SigningKey::generate(Algorithm::Es256, "k1");
+        let grounds = Grounds::prepare("resilience").unwrap();
         let mut change = |config: &mut Value| {
             config::change_filter(config, &mut |filter| {
                 filter["limits"]["per_client"] = json!({"key": "ip", "rate": "100000/s", "burst": 100_000});
@@ -46,10 +38,9 @@ impl World {
             });
             change(config);
         };
-        let gateway =
-            Reference::start(Ports::ANY, &pki, &jwks([&key]), dir.path(), &Options::default(), &mut change).unwrap();
-        let token = Token::of("alice").scope("read_orders write_orders read_reports").sign(&key);
-        let world = Self { gateway, pki, token, _dir: dir };
+        let gateway = grounds.start("gateway", &mut change).unwrap();
+        let token = Token::of("alice").scope("read_orders write_orders read_reports").sign(&grounds.key);
+        let world = Self { gateway, grounds, token };
         // The key set is there.
         assert!(eventually(PATIENCE, || world.status("/reports/1") == 200), "{}", world.gateway.log());
         world.gateway.reports.forget();
@@ -57,8 +48,7 @@ impl World {
     }
 
     fn connect(&self) -> Client {
-        let config = tls::client(&self.pki, None, &["http/1.1"]).unwrap();
-        Client::connect_tls(self.gateway.ports().https, config, "localhost").unwrap()
+        self.gateway.client(&self.grounds.pki).unwrap()
     }
 
     fn call(&self, method: &str, path: &str) -> Response {
@@ -127,7 +117,7 @@ fn a_killed_service_is_503_and_its_neighbour_untouched_until_it_is_back() {
     assert!(eventually(PATIENCE, || ejected() || world.status("/orders/1") != 503));
     assert!(ejected());
     assert_eq!(world.stat("cluster.reports.outlier_detection.ejections_enforced_total"), 0);
-    world.gateway.orders = Service::start("orders", port, &world.pki).unwrap();
+    world.gateway.orders = Service::start("orders", port, &world.grounds.pki).unwrap();
     assert!(eventually(PATIENCE, || world.status("/orders/1") == 200));
     world.gateway.check_unharmed().unwrap();
 }

@@ -8,13 +8,9 @@ use std::time::Duration;
 
 use portcullis_tests::client::{Call, Client, Response};
 use portcullis_tests::collector::{Collector, Span};
-use portcullis_tests::envoy::Options;
-use portcullis_tests::keys::{Algorithm, SigningKey, jwks};
+use portcullis_tests::eventually;
 use portcullis_tests::mint::Token;
-use portcullis_tests::paths::WorkDir;
-use portcullis_tests::pki::Pki;
-use portcullis_tests::reference::{Ports, Reference};
-use portcullis_tests::{eventually, tls};
+use portcullis_tests::reference::{Grounds, Reference};
 use serde_json::{Value, json};
 
 struct World {
@@ -22,33 +18,25 @@ struct World {
     /// The same gateway with a collector, to which it sends the spans of every request.
     recording: Reference,
     collector: Collector,
-    pki: Pki,
-    key: SigningKey,
-    // Kept: the gateways' files are in them.
-    _dirs: [WorkDir; 2],
+    grounds: Grounds,
 }
 
 static WORLD: LazyLock<World> = LazyLock::new(|| World::start().unwrap_or_else(|error| panic!("{error:#}")));
 
 impl World {
     fn start() -> anyhow::Result<Self> {
-        let dirs = [WorkDir::create("tracing")?, WorkDir::create("tracing-recording")?];
-        let pki = Pki::load_or_create(&dirs[0].path().join("pki"))?;
-        let key = SigningKey::generate(Algorithm::Es256, "k1");
+        let grounds = Grounds::prepare("tracing")?;
         let collector = Collector::start()?;
-        let start = |dir: &WorkDir, change: &mut dyn FnMut(&mut Value)| {
-            Reference::start(Ports::ANY, &pki, &jwks([&key]), dir.path(), &Options::default(), change)
-        };
-        let gateway = start(&dirs[0], &mut |_| ())?;
-        let recording = start(&dirs[1], &mut |config| record_everything(config, collector.port()))?;
-        Ok(Self { gateway, recording, collector, pki, key, _dirs: dirs })
+        let gateway = grounds.start("silent", &mut |_| ())?;
+        let recording = grounds.start("recording", &mut |config| record_everything(config, collector.port()))?;
+        Ok(Self { gateway, recording, collector, grounds })
     }
 
     /// A call that is served, of somebody new each time: no limit is about these tests.
     fn orders(&self) -> Call {
         static CALLERS: AtomicUsize = AtomicUsize::new(0);
         let caller = format!("trace-{}", CALLERS.fetch_add(1, Ordering::Relaxed));
-        Call::get("/orders/17").bearer(&Token::of(&caller).scope("read_orders").sign(&self.key))
+        Call::get("/orders/17").bearer(&Token::of(&caller).scope("read_orders").sign(&self.grounds.key))
     }
 }
 
@@ -68,21 +56,11 @@ fn record_everything(config: &mut Value, port: u16) {
 const CLOSED_PORT: u16 = 1;
 
 fn send(gateway: &Reference, call: &Call) -> Response {
-    let config = tls::client(&WORLD.pki, None, &["http/1.1"]).unwrap();
-    Client::connect_tls(gateway.ports().https, config, "localhost").unwrap().call(call).unwrap()
+    gateway.client(&WORLD.grounds.pki).unwrap().call(call).unwrap()
 }
 
-/// The line of the access log about the request that was answered so.
 fn line_of(gateway: &Reference, response: &Response) -> Value {
-    let id = response.header("x-request-id").unwrap();
-    let find = || {
-        let log = gateway.log();
-        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.find(|line| line["request"] == id && line.get("milliseconds").is_some())
-    };
-    // Envoy writes its access log at intervals.
-    assert!(eventually(Duration::from_secs(15), || find().is_some()), "no line of {id}");
-    find().unwrap()
+    gateway.access_log_of(response).unwrap()
 }
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -282,7 +260,7 @@ fn every_answer_names_its_request_whoever_gives_it() {
     stopped(Call::get("/nowhere"), 404, "portcullis_route_unmatched");
     // Envoy: a route without a service, and a service that is not there.
     stopped(Call::get("/healthz"), 200, "direct_response");
-    let token = Token::of("trace-alice").scope("read_reports").sign(&WORLD.key);
+    let token = Token::of("trace-alice").scope("read_reports").sign(&WORLD.grounds.key);
     let response = stopped(Call::get("/reports/1").bearer(&token), 503, "upstream_reset");
     assert_eq!(response.json()["request_id"], response.header("x-request-id").unwrap());
 }

@@ -169,6 +169,20 @@ pub mod memory {
         last_version: u32,
     }
 
+    /// A host without shared data.
+    #[derive(Debug, Clone, Copy, Default)]
+    pub struct NoStore;
+
+    impl SharedStore for NoStore {
+        fn get(&self, _: &str) -> Result<Option<(Vec<u8>, Version)>, StoreUnavailable> {
+            Err(StoreUnavailable)
+        }
+
+        fn compare_and_set(&self, _: &str, _: &[u8], _: Expected) -> Result<WriteOutcome, StoreUnavailable> {
+            Err(StoreUnavailable)
+        }
+    }
+
     impl MemoryStore {
         /// How many keys stand in the store: bounded by the configuration, whatever clients send.
         pub fn key_count(&self) -> usize {

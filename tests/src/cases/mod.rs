@@ -6,9 +6,11 @@
 
 pub mod certificates;
 pub mod check;
+mod gateway;
 pub mod host;
 pub mod keyring;
 pub mod messages;
+mod others;
 pub mod parse;
 pub mod real;
 pub mod run;

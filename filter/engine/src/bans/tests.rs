@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::schema::BanKeyPart;
 use crate::limits::descriptor::Ipv6Prefix;
-use crate::ports::memory::MemoryStore;
-use crate::ports::{Expected, StoreUnavailable, Version, WriteOutcome};
+use crate::ports::memory::{MemoryStore, NoStore};
 
 const NOW: UnixNanos = UnixNanos::from_secs(1_000_000);
 
@@ -35,19 +34,6 @@ fn offend(bans: &Bans, ban: &Ban, host: u8, store: &dyn SharedStore) -> Vec<&'st
         let case = Case { subject, offence: Offence::AuthFailure, rule: "orders", request_id: None };
         bans.offend(0, ban, &case, store, NOW).events
     })
-}
-
-/// A host without shared data.
-struct Broken;
-
-impl SharedStore for Broken {
-    fn get(&self, _: &str) -> Result<Option<(Vec<u8>, Version)>, StoreUnavailable> {
-        Err(StoreUnavailable)
-    }
-
-    fn compare_and_set(&self, _: &str, _: &[u8], _: Expected) -> Result<WriteOutcome, StoreUnavailable> {
-        Err(StoreUnavailable)
-    }
 }
 
 #[test]
@@ -80,10 +66,10 @@ fn where_nobody_can_be_asked_the_operator_has_chosen() {
         // Opened while the host had shared data, and opened without.
         for bans in [
             Bans::new(std::slice::from_ref(&ban), &MemoryStore::default(), [1; 16]),
-            Bans::new(std::slice::from_ref(&ban), &Broken, [1; 16]),
+            Bans::new(std::slice::from_ref(&ban), &NoStore, [1; 16]),
         ] {
-            assert_eq!(from(1, |subject| bans.check(0, &ban, subject, &Broken, NOW)), expected);
-            assert_eq!(offend(&bans, &ban, 1, &Broken), ["error"]);
+            assert_eq!(from(1, |subject| bans.check(0, &ban, subject, &NoStore, NOW)), expected);
+            assert_eq!(offend(&bans, &ban, 1, &NoStore), ["error"]);
         }
     }
 }

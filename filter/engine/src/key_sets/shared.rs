@@ -141,6 +141,7 @@ mod tests {
     use super::super::source::{KeySetSource, Location};
     use super::super::worker::DocumentKind;
     use super::*;
+    use crate::ports::memory::NoStore;
 
     fn plan() -> Plan {
         let source = KeySetSource {
@@ -181,18 +182,9 @@ mod tests {
 
     #[test]
     fn a_worker_without_shared_data_keeps_its_own() {
-        struct None_;
-        impl SharedStore for None_ {
-            fn get(&self, _: &str) -> Result<Option<(Vec<u8>, Version)>, StoreUnavailable> {
-                Err(StoreUnavailable)
-            }
-            fn compare_and_set(&self, _: &str, _: &[u8], _: Expected) -> Result<WriteOutcome, StoreUnavailable> {
-                Err(StoreUnavailable)
-            }
-        }
         let (plan, mut link) = (plan(), Link::default());
-        assert_eq!(link.publish(&None_, &plan, 1, b"keys"), Some(1));
+        assert_eq!(link.publish(&NoStore, &plan, 1, b"keys"), Some(1));
         assert!(link.is_alone());
-        assert_eq!(link.body(&None_, &plan).unwrap().document, b"keys");
+        assert_eq!(link.body(&NoStore, &plan).unwrap().document, b"keys");
     }
 }

@@ -4,7 +4,6 @@ mod addresses;
 mod authorisation;
 mod ban;
 mod compile;
-mod compile_match;
 mod cors;
 mod input;
 mod limit;

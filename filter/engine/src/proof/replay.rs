@@ -145,8 +145,7 @@ mod tests {
 
     use super::*;
     use crate::limits::model::{Worker, explore};
-    use crate::ports::memory::MemoryStore;
-    use crate::ports::{Expected, StoreUnavailable, Version, WriteOutcome};
+    use crate::ports::memory::{MemoryStore, NoStore};
     use crate::proof::{DEFAULT_LEEWAY, DEFAULT_MAX_AGE};
 
     const NOW: UnixNanos = UnixNanos::from_secs(1_000_000);
@@ -215,16 +214,7 @@ mod tests {
 
     #[test]
     fn a_host_without_shared_data_takes_no_proof() {
-        struct Broken;
-        impl SharedStore for Broken {
-            fn get(&self, _: &str) -> Result<Option<(Vec<u8>, Version)>, StoreUnavailable> {
-                Err(StoreUnavailable)
-            }
-            fn compare_and_set(&self, _: &str, _: &[u8], _: Expected) -> Result<WriteOutcome, StoreUnavailable> {
-                Err(StoreUnavailable)
-            }
-        }
-        let error = replay_store(64).first_use(&proof(1, 1), &Broken, NOW).unwrap_err();
+        let error = replay_store(64).first_use(&proof(1, 1), &NoStore, NOW).unwrap_err();
         assert_eq!(error.reason().status(), 503);
         assert_eq!(error, ReplayError::Unavailable(limits::Reason::StoreUnavailable));
     }

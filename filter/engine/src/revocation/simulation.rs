@@ -9,8 +9,8 @@ use super::pushed::{CHANGES_KEY, LOG_KEY};
 use super::*;
 use crate::claims::Claims;
 use crate::key_sets::{EventKind, FetchError, FetchOutcome, WaitLimits};
-use crate::ports::memory::MemoryStore;
-use crate::ports::{Expected, SharedStore, StoreUnavailable, Version, WriteOutcome};
+use crate::ports::memory::{MemoryStore, NoStore};
+use crate::ports::{Expected, SharedStore};
 use crate::time::UnixNanos;
 
 const LIST_A: &str = r#"{"version":1,"tokens":["a"]}"#;
@@ -483,15 +483,6 @@ fn what_is_not_ours_is_reported_once_and_what_was_read_stays() {
 
 #[test]
 fn without_shared_data_a_push_is_refused() {
-    struct NoStore;
-    impl SharedStore for NoStore {
-        fn get(&self, _: &str) -> Result<Option<(Vec<u8>, Version)>, StoreUnavailable> {
-            Err(StoreUnavailable)
-        }
-        fn compare_and_set(&self, _: &str, _: &[u8], _: Expected) -> Result<WriteOutcome, StoreUnavailable> {
-            Err(StoreUnavailable)
-        }
-    }
     let mut worker = revocations(options(OnError::Keep, Consistency::Immediate), 1);
     for _ in 0..10 {
         worker.observe(&NoStore);

@@ -4,8 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use portcullis_tests::client::{Call, Client};
-use portcullis_tests::tls;
+use portcullis_tests::client::Call;
 
 use crate::cases::{CASES, Case, Who};
 use crate::world::{World, token};
@@ -70,7 +69,7 @@ fn forge(claims: &str, signature: &str) -> String {
 fn wait_for_keys(world: &World, tokens: &Tokens) -> Result<()> {
     let call = Call::get("/orders/17").bearer(&tokens.reader);
     let started = Instant::now();
-    while connect(world)?.call(&call)?.status == 503 && started.elapsed() < PATIENCE {
+    while world.client()?.call(&call)?.status == 503 && started.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(())
@@ -84,11 +83,7 @@ fn send(world: &World, tokens: &Tokens, case: &Case) -> Result<u16> {
     let mut status = 0;
     for _ in 0..case.times {
         // A refusal may close the connection, so each request has its own.
-        status = connect(world)?.call(&call)?.status;
+        status = world.client()?.call(&call)?.status;
     }
     Ok(status)
-}
-
-fn connect(world: &World) -> Result<Client> {
-    Client::connect_tls(world.gateway.ports().https, tls::client(&world.pki, None, &["http/1.1"])?, "localhost")
 }

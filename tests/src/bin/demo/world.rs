@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use portcullis_tests::client::Client;
 use portcullis_tests::envoy::Options;
 use portcullis_tests::mint::{AUDIENCE, ISSUER};
 use portcullis_tests::paths;
@@ -34,6 +35,14 @@ impl World {
         let options = Options { workers, ..Options::default() };
         let gateway = Reference::start(ports, &pki, &jwks, &dir, &options, &mut |_| {})?;
         Ok(Self { gateway, pki })
+    }
+
+    /// A new connection of a client.
+    ///
+    /// # Errors
+    /// The gateway is gone.
+    pub fn client(&self) -> Result<Client> {
+        self.gateway.client(&self.pki)
     }
 
     /// Envoy's log, with the filter's lines and the access log.

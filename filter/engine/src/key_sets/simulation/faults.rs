@@ -2,7 +2,8 @@
 
 use super::super::source::Plan;
 use super::*;
-use crate::ports::{Expected, StoreUnavailable, Version, WriteOutcome};
+use crate::ports::memory::NoStore;
+use crate::ports::{Expected, WriteOutcome};
 
 #[test]
 fn keys_are_used_until_keep_stale_after_the_last_good_fetch_and_not_longer() {
@@ -134,15 +135,6 @@ fn metadata_of_another_issuer_bring_no_keys() {
 
 #[test]
 fn each_worker_fetches_for_itself_where_the_host_has_no_shared_data() {
-    struct NoStore;
-    impl SharedStore for NoStore {
-        fn get(&self, _: &str) -> Result<Option<(Vec<u8>, Version)>, StoreUnavailable> {
-            Err(StoreUnavailable)
-        }
-        fn compare_and_set(&self, _: &str, _: &[u8], _: Expected) -> Result<WriteOutcome, StoreUnavailable> {
-            Err(StoreUnavailable)
-        }
-    }
     let mut gateway = Gateway::new(source(), 3, Provider::Good("a"), Box::new(NoStore));
     gateway.run(1_000);
     assert_eq!(gateway.fetches.len(), 3);

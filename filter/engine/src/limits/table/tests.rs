@@ -4,9 +4,13 @@ use std::num::NonZeroU64;
 
 use proptest::prelude::*;
 
-use super::super::{fixed_window, gcra, sliding_window};
+use super::key::Slot;
 use super::*;
+use crate::limits::algorithm::Algorithm;
+use crate::limits::bucket::{BUCKET_BYTES, ENTRIES, LAYOUT};
+use crate::limits::{fixed_window, gcra, sliding_window};
 use crate::ports::memory::MemoryStore;
+use crate::ports::{Expected, StoreUnavailable};
 
 const NOW: UnixNanos = UnixNanos::from_secs(1_000_000);
 

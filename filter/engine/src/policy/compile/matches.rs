@@ -8,7 +8,7 @@ use crate::http::Method;
 use crate::matching::conditions::HeaderValueCondition;
 use crate::matching::{HeaderCondition, HostPattern, Match, PathCondition, PathPattern, PathRegex, PatternError};
 
-use super::compile::header_name;
+use super::header_name;
 
 /// Compiles a `match` section. `None` means that problems were added.
 pub fn compile(at: &str, section: &MatchSection, problems: &mut Problems) -> Option<Match> {

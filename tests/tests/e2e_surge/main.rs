@@ -1,6 +1,8 @@
 //! Requests that are shed in the real Envoy while their service is slow: by priority, on a bound that follows how the service answers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod workers;
+
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -76,12 +78,7 @@ fn ask(gateway: &Gateway, path: &str, client: &str) -> Response {
 
 /// Connections with a request each that waits.
 fn waiting(gateway: &Gateway, path: &str, client: &str, count: usize) -> Vec<Client> {
-    let connect = |_| {
-        let mut connection = Client::connect(gateway.port()).unwrap();
-        connection.send(&call(path, client).to_bytes()).unwrap();
-        connection
-    };
-    (0..count).map(connect).collect()
+    (0..count).map(|_| gateway.send(&call(path, client)).unwrap()).collect()
 }
 
 fn gauge(gateway: &Gateway, which: &str, surge: &str) -> u64 {
@@ -162,12 +159,8 @@ fn a_claim_of_the_token_says_who_is_shed() {
         Client::connect(gateway.port()).unwrap().call(&call).unwrap()
     };
     let hold = |plan: &str, count: usize| -> Vec<Client> {
-        let connect = |_| {
-            let mut connection = Client::connect(gateway.port()).unwrap();
-            connection.send(&call("/gate/usual", "stalled").bearer(&token(plan)).to_bytes()).unwrap();
-            connection
-        };
-        (0..count).map(connect).collect()
+        let call = call("/gate/usual", "stalled").bearer(&token(plan));
+        (0..count).map(|_| gateway.send(&call).unwrap()).collect()
     };
     let is_shed = |plan: &str| refusal::check(&ask(plan), 503, "overloaded").unwrap();
     let mut held = hold("free", 7);
@@ -273,8 +266,12 @@ fn places_come_back_at_every_end_of_a_stream() {
     }
     all_are_back("nobody listens");
     // A response that has begun holds no place: neither a slow reader nor a long stream does.
-    let streams = waiting(&gateway, "/gate/pay/in-body", "streams", 9);
-    all_are_back("responses have begun");
+    let mut streams = Vec::new();
+    for count in 1..=9 {
+        streams.push(gateway.send(&call("/gate/pay/in-body", "streams")).unwrap());
+        assert!(eventually(PATIENCE, || gate.waiting("streams") == count));
+        all_are_back("a response has begun");
+    }
     gate.let_go("streams");
     drop(streams);
     // What a later check refuses takes none.
@@ -315,12 +312,7 @@ fn who_uploads_slowly_does_not_make_the_service_slow() {
     assert_eq!(gauge(&gateway, "bound", "moving"), 40);
     // But once their bodies are there, it is the service that lets them wait.
     let upload = Call::new("POST", "/gate/moving").header("x-client", "stalled").body("abcd");
-    let mut held = Vec::new();
-    for _ in 0..25 {
-        let mut connection = Client::connect(gateway.port()).unwrap();
-        connection.send(&upload.to_bytes()).unwrap();
-        held.push(connection);
-    }
+    let held = (0..25).map(|_| gateway.send(&upload).unwrap()).collect();
     let lowered = || {
         drop(ask(&gateway, "/gate/moving-pay", "anybody"));
         gauge(&gateway, "bound", "moving") < 20
