@@ -6,6 +6,7 @@ mod ban;
 mod compile;
 mod compile_match;
 mod cors;
+mod forms;
 mod input;
 mod limit;
 mod limit_costs;

@@ -30,7 +30,7 @@ pub use pairs::each as each_pair;
 /// Values of a request that were checked against a type which leaves no room for an attack: they are not judged.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known<'a> {
-    /// Parameters by place and name: of the query, headers (in lower case) and cookies.
+    /// Parameters by place and name: of the query, headers (in lower case), cookies, and forms of both kinds.
     pub parameters: &'a [(Place, Vec<u8>)],
     /// The bytes of a JSON body where such strings begin, in ascending order.
     pub strings: &'a [usize],
