@@ -109,9 +109,8 @@ fn pairs(path: &str, body: &str) -> Call {
 
 /// A multipart form of parts: what stands behind `form-data` in the head of each, and its content.
 fn parts(path: &str, parts: &[(&str, &str)]) -> Call {
-    let part = |(head, content): &(&str, &str)| {
-        format!("--b\r\ncontent-disposition: form-data; {head}\r\n\r\n{content}\r\n")
-    };
+    let part =
+        |(head, content): &(&str, &str)| format!("--b\r\ncontent-disposition: form-data; {head}\r\n\r\n{content}\r\n");
     let body = format!("{}--b--\r\n", parts.iter().map(part).collect::<String>());
     Call::new("POST", path).header("content-type", "multipart/form-data; boundary=b").body(body)
 }
@@ -281,7 +280,11 @@ fn the_fields_of_a_form_are_of_their_type_however_it_comes() {
     world.refuses(&send(&[("name=\"id\"", ID)]), 400, "input_parameter_repeated");
     world.refuses(&send(&[("name=\"admin\"", "1")]), 400, "input_parameter_unknown");
     world.refuses(&send(&[("name=\"note\"; name=\"id\"", "1")]), 400, "input_body_malformed");
-    world.refuses(&send(&[("name=\"picture\"; filename=\"a.svg\"\r\ncontent-type: text/html", "x")]), 415, "input_type_refused");
+    world.refuses(
+        &send(&[("name=\"picture\"; filename=\"a.svg\"\r\ncontent-type: text/html", "x")]),
+        415,
+        "input_type_refused",
+    );
     world.refuses(&send(&[(picture, &"x".repeat(1025))]), 413, "input_body_too_large");
     world.refuses(&send(&[("name=\"note\"; filename=\"a\"", "x")]), 400, "input_parameter_mismatch");
     let text = Call::new("POST", "/api/claims").header("content-type", "text/plain").body(format!("id={ID}"));
@@ -296,7 +299,8 @@ fn the_fields_of_a_form_are_of_their_type_however_it_comes() {
         let (first, second) = bad.as_bytes().split_at(at);
         let call = Call::new("POST", "/api/claims").header("content-type", "application/x-www-form-urlencoded");
         let response = world.connect().call_in_chunks(call, [first, second], b"0\r\n\r\n").unwrap();
-        refusal::check(&response, 400, "input_parameter_mismatch").unwrap_or_else(|error| panic!("cut at {at}: {error}"));
+        refusal::check(&response, 400, "input_parameter_mismatch")
+            .unwrap_or_else(|error| panic!("cut at {at}: {error}"));
     }
     assert_eq!(world.seen(), seen);
     world.gateway.check_unharmed().unwrap();

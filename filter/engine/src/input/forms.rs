@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use portcullis_payload::Place;
 use portcullis_payload::arguments::each_pair;
 
+use super::Refusal;
 use super::content_type::{ContentType, MediaRange};
 use super::json::{Document, JsonLimits};
 use super::multipart::{self, PartsError};
 use super::parameters::{Typed, count};
 use super::schema::SchemaSet;
 use super::values::{Expected, Subject};
-use super::Refusal;
 use crate::answer::Reason;
 
 /// What a form may hold.

@@ -122,9 +122,8 @@ fn part(piece: &[u8]) -> Option<Part<'_>> {
         }
     }
     // What some readers would decode is not what stands there.
-    let is_as_it_stands = |encoding: &[u8]| {
-        [&b"7bit"[..], b"8bit", b"binary"].iter().any(|known| encoding.eq_ignore_ascii_case(known))
-    };
+    let is_as_it_stands =
+        |encoding: &[u8]| [&b"7bit"[..], b"8bit", b"binary"].iter().any(|known| encoding.eq_ignore_ascii_case(known));
     if encoding.is_some_and(|encoding| !is_as_it_stands(encoding)) {
         return None;
     }

@@ -4,7 +4,9 @@ use crate::config::Problems;
 use crate::config::document::member_path;
 use crate::config::schema::{FieldSection, FileSection, FormSection, InputSection, UnknownParameters};
 use crate::input::schema::Compiler;
-use crate::input::{Expected, FORM, Field, FieldKind, FileRules, FormRules, JsonLimits, MULTIPART_FORM, MediaRange, Shape};
+use crate::input::{
+    Expected, FORM, Field, FieldKind, FileRules, FormRules, JsonLimits, MULTIPART_FORM, MediaRange, Shape,
+};
 
 use super::input::{Written, check_json_for_schema, expected, media_ranges};
 

@@ -58,8 +58,7 @@ pub fn compile<'a>(
         check_json_for_schema(&member_path(at, "schema"), section, problems);
     }
     check_other_types(at, section, content_types.as_deref(), problems);
-    let schema =
-        section.schema.as_ref().and_then(|value| schemas.compile(value, member_path(at, "schema"), problems));
+    let schema = section.schema.as_ref().and_then(|value| schemas.compile(value, member_path(at, "schema"), problems));
     let form = section.form.as_ref().map(|form| {
         let at = member_path(at, "form");
         forms::compile(&at, (section, form), &json, schemas, problems)
