@@ -89,6 +89,9 @@ fn a_rule_refuses_where_its_targets_say() {
     world.refuses(&post("/api", "text/plain", "some %%marker here"), "the body as it is");
     world.refuses(&post("/api/export?columns=*", JSON, "{}"), "method, path and query");
     world.refuses(&post("/api/export", JSON, r#"{"columns": "*"}"#), "method, path and body");
+    world.refuses(&Call::get("/api?u=corp.in&a=1&u=ternal"), "cut over two parameters of one name");
+    world.refuses(&post("/api?u=corp.in", FORM, "u=ternal"), "cut over query and form");
+    world.passes(&Call::get("/api?u=corp.in&v=ternal"), "cut over two names");
     world.passes(&Call::get("/api?u=mycorp.internals"), "another name");
     world.passes(&Call::get("/api").header("x-other", "corp.internal"), "another header");
     world.passes(&Call::get("/api").header("cookie", "a=corp.internal"), "another cookie");
