@@ -44,6 +44,9 @@ fn start() -> ProtectedService {
                  ]}},
                 {"name": "orders", "match": {"path": "/api/orders"}, "allow": "public",
                  "input": {"schema": "Order", "require_body": true, "max_body": "16KiB", "max_inflated": "32KiB"}},
+                {"name": "claims", "match": {"path": "/api/claims"}, "allow": "public", "input": {"form": form()}},
+                {"name": "claims-watched", "match": {"path": "/api/claims-watched"}, "allow": "public",
+                 "input": {"mode": "monitor", "form": form()}},
                 {"name": "small", "match": {"prefix": "/api/small"}, "allow": "public",
                  "input": {"max_path": "40B", "max_query": "40B", "max_header": "400B", "max_head": "2KiB", "max_headers": 20, "max_cookies": 2}},
                 {"name": "all", "match": {}, "allow": "public"},
@@ -52,6 +55,31 @@ fn start() -> ProtectedService {
         .connection_manager("http_protocol_options", json!({"enable_trailers": true}));
     ProtectedService::start(builder)
 }
+
+/// Fields that a claim has: numbers, words, text, a picture, JSON.
+fn form() -> Value {
+    json!({"unknown_fields": "deny", "fields": [
+        {"name": "id", "required": true, "schema": {"type": "string", "format": "uuid"}},
+        {"name": "amount", "schema": {"type": "number", "minimum": 0}},
+        {"name": "state", "schema": {"enum": ["open", "1' or '1'='1"]}},
+        {"name": "note", "schema": {"type": "string", "maxLength": 100}},
+        {"name": "picture", "file": {"content_types": ["image/*"], "max_size": "1KiB"}},
+        {"name": "details", "json": true, "schema": {"type": "object", "required": ["place"]}},
+    ]})
+}
+
+fn pairs(path: &str, body: &str) -> Call {
+    Call::new("POST", path).header("content-type", "application/x-www-form-urlencoded").body(body)
+}
+
+/// A multipart form of parts: what stands behind `form-data` in the head of each, and its content.
+fn parts(path: &str, parts: &[(&str, &str)]) -> Call {
+    let part =
+        |(head, content): &(&str, &str)| format!("--b\r\ncontent-disposition: form-data; {head}\r\n\r\n{content}\r\n");
+    let body = format!("{}--b--\r\n", parts.iter().map(part).collect::<String>());
+    Call::new("POST", path).header("content-type", "multipart/form-data; boundary=b").body(body)
+}
+
 fn order(body: impl Into<Vec<u8>>) -> Call {
     Call::new("POST", "/api/orders").header("content-type", "application/json").body(body)
 }
@@ -193,6 +221,72 @@ fn parameters_are_of_their_type_and_typed_ones_are_not_judged_twice() {
     world.refuses(&Call::get(&format!("/api?state={attack}")), 403, "payload_attack");
     world.passes(&order(json!({"id": ID, "state": "1' or '1'='1"}).to_string()));
     world.refuses(&order(json!({"id": ID, "note": "1' or '1'='1"}).to_string()), 403, "payload_attack");
+    world.gateway.check_unharmed().unwrap();
+}
+
+#[test]
+fn the_fields_of_a_form_are_of_their_type_however_it_comes() {
+    let world = start();
+    let send = |body: &str| pairs("/api/claims", body);
+    world.passes(&send(&format!("id={ID}&amount=12.5&note=a+stone&details=%7B%22place%22%3A1%7D")));
+    world.refuses(&send(&format!("id={ID}&amount=-1")), 400, "input_parameter_mismatch");
+    world.refuses(&send("amount=1"), 400, "input_parameter_missing");
+    world.refuses(&send(&format!("id={ID}&id={ID}")), 400, "input_parameter_repeated");
+    world.refuses(&send(&format!("id={ID}&admin=1")), 400, "input_parameter_unknown");
+    world.refuses(&send(&format!("id={ID}&note=%00\0")), 400, "input_body_malformed");
+    world.refuses(&send(""), 400, "input_parameter_missing");
+    let attack = "1%27+or+%271%27%3D%271";
+    world.passes(&send(&format!("id={ID}&state={attack}")));
+    world.refuses(&send(&format!("id={ID}&note={attack}")), 403, "payload_attack");
+    world.refuses(&send(&format!("id={attack}")), 400, "input_parameter_mismatch");
+
+    let send = |more: &[(&str, &str)]| parts("/api/claims", &[&[("name=\"id\"", ID)], more].concat());
+    let picture = "name=\"picture\"; filename=\"a.png\"\r\ncontent-type: image/png";
+    world.passes(&send(&[("name=\"amount\"", "12.5"), (picture, "\u{89}PNG"), ("name=\"details\"", "{\"place\": 1}")]));
+    world.passes(&send(&[("name=\"state\"", "1' or '1'='1")]));
+    world.refuses(&send(&[("name=\"note\"", "1' or '1'='1")]), 403, "payload_attack");
+    world.refuses(&send(&[("name=\"amount\"", "twelve")]), 400, "input_parameter_mismatch");
+    world.refuses(&send(&[("name=\"details\"", "{}")]), 400, "input_parameter_mismatch");
+    world.refuses(&send(&[("name=\"id\"", ID)]), 400, "input_parameter_repeated");
+    world.refuses(&send(&[("name=\"admin\"", "1")]), 400, "input_parameter_unknown");
+    world.refuses(&send(&[("name=\"note\"; name=\"id\"", "1")]), 400, "input_body_malformed");
+    world.refuses(
+        &send(&[("name=\"picture\"; filename=\"a.svg\"\r\ncontent-type: text/html", "x")]),
+        415,
+        "input_type_refused",
+    );
+    world.refuses(&send(&[(picture, &"x".repeat(1025))]), 413, "input_body_too_large");
+    world.refuses(&send(&[("name=\"note\"; filename=\"a\"", "x")]), 400, "input_parameter_mismatch");
+    let text = Call::new("POST", "/api/claims").header("content-type", "text/plain").body(format!("id={ID}"));
+    world.refuses(&text, 415, "input_type_refused");
+    // Over HTTP/2, and in pieces.
+    let h2 = |call: &Call| call_h2(world.gateway.port(), None, call).unwrap();
+    refusal::check(&h2(&send(&[("name=\"amount\"", "-1")])), 400, "input_parameter_mismatch").unwrap();
+    assert_eq!(h2(&send(&[("name=\"amount\"", "1")])).status, 200);
+    let seen = world.seen();
+    let bad = format!("id={ID}&amount=-1");
+    for at in (1..bad.len()).step_by(9) {
+        let (first, second) = bad.as_bytes().split_at(at);
+        let call = Call::new("POST", "/api/claims").header("content-type", "application/x-www-form-urlencoded");
+        let response = world.connect().call_in_chunks(call, [first, second], b"0\r\n\r\n").unwrap();
+        refusal::check(&response, 400, "input_parameter_mismatch")
+            .unwrap_or_else(|error| panic!("cut at {at}: {error}"));
+    }
+    assert_eq!(world.seen(), seen);
+    world.gateway.check_unharmed().unwrap();
+}
+
+#[test]
+fn a_form_that_is_only_watched_arrives() {
+    let world = start();
+    world.passes(&pairs("/api/claims-watched", "amount=x"));
+    world.passes(&parts("/api/claims-watched", &[("name=\"id\"", "7")]));
+    world.passes(&pairs("/api/claims-watched", &format!("id={ID}")));
+    for reason in ["input_parameter_missing", "input_parameter_mismatch"] {
+        let labels = [("rule", "claims-watched"), ("reason", reason), ("verdict", "monitored")];
+        let counted = || world.gateway.counter("portcullis_decisions", &labels).unwrap();
+        assert!(eventually(Duration::from_secs(5), || counted() == 1), "{reason}");
+    }
     world.gateway.check_unharmed().unwrap();
 }
 

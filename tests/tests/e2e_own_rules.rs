@@ -59,6 +59,10 @@ fn a_rule_refuses_where_its_targets_say() {
     // Method and path, with the query or with the body.
     world.refuses_attack(&post("/api/export?columns=*", JSON, "{}"));
     world.refuses_attack(&post("/api/export", JSON, r#"{"columns": "*"}"#));
+    // Cut over parameters of one name.
+    world.refuses_attack(&Call::get("/api?u=corp.in&a=1&u=ternal"));
+    world.refuses_attack(&post("/api?u=corp.in", FORM, "u=ternal"));
+    world.passes(&Call::get("/api?u=corp.in&v=ternal"));
     world.passes(&Call::get("/api?u=mycorp.internals"));
     world.passes(&Call::get("/api").header("x-other", "corp.internal"));
     world.passes(&Call::get("/api").header("cookie", "a=corp.internal"));

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use portcullis_engine::policy::Policy;
 use serde_json::Value;
 
@@ -41,9 +41,10 @@ pub fn load(path: &Path, arguments: &EnvironmentArguments) -> Result<Vec<Configu
         let configuration =
             filter.configuration.map_err(|error| anyhow!("{shown}:{}: {}", error.line, error.problem))?;
         let policy = Policy::from_value(&configuration.value, &|name| Some(environment.look_up(name)));
-        let policy = policy
-            .map_err(|problems| anyhow!("{problems}"))
-            .with_context(|| format!("{shown} has mistakes\n  hint: `portcullis check {shown}` shows where"))?;
+        let policy = policy.map_err(|problems| {
+            let problems = problems.to_string();
+            anyhow!("{shown} has mistakes\n{}\n  hint: `portcullis check {shown}` shows where", problems.trim_end())
+        })?;
         let (value, lines) = (configuration.value, configuration.lines);
         found.push(Configured { path: filter.path, policy, value, lines, environment });
     }

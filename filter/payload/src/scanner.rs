@@ -7,7 +7,7 @@ use crate::clean::CleanValues;
 use crate::literals::{self, Around, Literal};
 use crate::normalise::normalise;
 use crate::own::Kind;
-use crate::own::run::{OwnScratch, State};
+use crate::own::run::{Asked, OwnScratch, State};
 use crate::pattern::{Matcher, Pattern, Steps};
 use crate::rules::{FAMILIES, Family, RuleId, id, tables};
 use crate::settings::Settings;
@@ -194,7 +194,21 @@ impl<'a> Inspection<'a> {
             return;
         }
         let buffers = self.scratch.own.get_or_insert_default();
-        self.own.value(self.scanner, self.settings, buffers, (kind, name), value);
+        let asked = Asked { kinds: &[kind], name, value, joined: None };
+        self.own.ask(self.scanner, self.settings, buffers, asked);
+    }
+
+    /// Asks an operator's rules about values of one name as servers join them, where they were asked about each already. The values are of
+    /// these kinds.
+    pub(crate) fn own_joined(&mut self, kinds: &[Kind], name: &[u8], values: &[Vec<u8>]) {
+        if self.settings.own.is_empty() {
+            return;
+        }
+        let buffers = self.scratch.own.get_or_insert_default();
+        for whole in together(values) {
+            let asked = Asked { kinds, name, value: &whole, joined: Some(values) };
+            self.own.ask(self.scanner, self.settings, buffers, asked);
+        }
     }
 
     /// From now on, an operator's rules are asked about the body.
@@ -247,6 +261,11 @@ impl<'a> Inspection<'a> {
 
     /// Judges values of one name as servers join them. Each was judged by itself already: only what they show together counts.
     pub(crate) fn joined(&mut self, source: Source<'_>, values: &[Vec<u8>]) {
+        self.together(source, values, &together(values));
+    }
+
+    /// Judges texts that are made of these values: only what these do not show by themselves counts.
+    pub(crate) fn together<W: AsRef<[u8]>>(&mut self, source: Source<'_>, values: &[Vec<u8>], wholes: &[W]) {
         let mut before = Before { is_quiet: true, ..Before::default() };
         for value in values {
             let kinds = mask::of(value);
@@ -255,11 +274,10 @@ impl<'a> Inspection<'a> {
             }
         }
         before.is_quiet = false;
-        for between in [&b","[..], b""] {
-            let value = values.join(between);
-            let kinds = mask::of(&value);
-            if !says_nothing(&value, kinds) {
-                self.judge(source, (&value, kinds), &mut before);
+        for value in wholes.iter().map(AsRef::as_ref) {
+            let kinds = mask::of(value);
+            if !says_nothing(value, kinds) {
+                self.judge(source, (value, kinds), &mut before);
             }
         }
     }
@@ -335,6 +353,11 @@ impl<'a> Inspection<'a> {
         }
         plain
     }
+}
+
+/// Values of one name as one: with a comma between (ASP and many others), or with nothing.
+fn together(values: &[Vec<u8>]) -> [Vec<u8>; 2] {
+    [&b","[..], b""].map(|between| values.join(between))
 }
 
 /// Numbers, dates and single bytes.

@@ -22,6 +22,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use crate::document::Language;
 use crate::file;
 use notes::Notes;
 use policy::Plan;
@@ -134,15 +135,19 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// Converts files with their texts.
-fn convert(texts: &[(String, (String, crate::document::Language))], options: &Options) -> Result<Converted> {
+fn convert(texts: &[(String, (String, Language))], options: &Options) -> Result<Converted> {
     let (mut providers, mut notes) = (Providers::default(), Notes::default());
     let mut documents = Vec::new();
     for (name, (text, language)) in texts {
         documents.extend(istio::documents(text, *language).with_context(|| name.clone())?);
     }
-    if let [document] = documents.as_slice()
+    if let ([document], [(_, (text, language))]) = (documents.as_slice(), texts)
         && openapi::is_openapi(document)
     {
+        // Its YAML has other words than Envoy's: `no` is Norway, not `false`.
+        let language = if *language == Language::Yaml { Language::CoreYaml } else { *language };
+        let described = istio::documents(text, language)?;
+        let document = described.first().unwrap_or(document);
         let text = openapi::convert(document, options, &mut providers, &mut notes)?;
         return Ok(Converted { text, notes });
     }

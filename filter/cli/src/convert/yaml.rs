@@ -122,7 +122,8 @@ mod tests {
     #[test]
     fn what_is_written_reads_back() {
         let value = json!({"a": "yes", "b": ["x: y", "#", "1.5", "0x10", "", "-", "a b", "*x", "&y"], "c d": {"e": true, "f": "/x/**"},
-                           "g": "line\nbreak\u{85}\u{7f}"});
+                           "g": "line\nbreak\u{85}\u{7f}", "on": ["no", "Off", "y", "N", "TRUE", "null", "Null", "~", "1e3", "0x1F", "0100",
+                           "1_000", "12:30:45", "3", "+5", ".5", ".inf", "<<", "!!int 5", "=", "-", "? a", "e3", "2026-11-23"]});
         let (read, _) = read(&flow(&value), Language::Yaml).unwrap();
         assert_eq!(read.to_value(), value);
     }

@@ -15,6 +15,8 @@ pub use read::{Mistake, read, read_json_text};
 pub enum Language {
     /// YAML as Envoy reads it (see `scalar`).
     Yaml,
+    /// YAML as it is specified (1.2, core schema), which OpenAPI asks for.
+    CoreYaml,
     /// JSON (RFC 8259).
     Json,
 }

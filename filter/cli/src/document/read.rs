@@ -112,7 +112,11 @@ impl Builder {
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
+                let is_text = tag.as_ref().is_some_and(|tag| matches!(tag.suffix.as_str(), "str" | "!"));
                 let value = match (style, self.language) {
+                    (_, Language::CoreYaml) if is_text => Value::String(text.clone().into_owned()),
+                    (ScalarStyle::Plain, Language::CoreYaml) => scalar::core(&text),
+                    (_, Language::CoreYaml) if tag.is_some() => scalar::core(&text),
                     (ScalarStyle::Plain, Language::Json) => serde_json::from_str(&text).unwrap_or(Value::Null),
                     (ScalarStyle::Plain, Language::Yaml) => scalar::plain(&text),
                     // With a tag Envoy looks at the text again: `!!int "5"` is a number.
@@ -165,9 +169,18 @@ impl Builder {
     fn key(&mut self, key: String, line: usize) {
         let Some(open) = self.open.last_mut() else { return };
         let path = member_path(&open.path, &key);
-        if key == "<<" && self.language == Language::Yaml {
-            let hint = Some("Envoy does not merge: write the members out, or let a policy `extends` another");
-            self.mistakes.push(mistake(line, &path, "`<<` is a member like any other to Envoy".to_owned(), hint));
+        if key == "<<" {
+            let (reader, hint) = match self.language {
+                Language::Json => ("", ""),
+                Language::Yaml => {
+                    ("to Envoy", "Envoy does not merge: write the members out, or let a policy `extends` another")
+                }
+                Language::CoreYaml => ("in YAML 1.2", "write the members out"),
+            };
+            if !reader.is_empty() {
+                let problem = format!("`<<` is a member like any other {reader}");
+                self.mistakes.push(mistake(line, &path, problem, Some(hint)));
+            }
         }
         if let Some(earlier) = open.node.get(&key).map(|member| member.line) {
             let problem = format!("stands twice: first in line {earlier}");

@@ -17,11 +17,14 @@ pub fn har(text: &str, path: &Path) -> Result<Vec<Item>> {
         let Some(request) = entry.get("request") else { continue };
         let text = |key: &str| request.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
         let url = text("url");
-        let target = match url.split_once("://").map(|(_, rest)| rest) {
-            Some(rest) => rest.find('/').map_or("/", |slash| rest.get(slash..).unwrap_or("/")).to_owned(),
-            None => url.clone(),
+        let (host, target) = match url
+            .split_once("://")
+            .map(|(_, rest)| rest.find('/').map(|slash| rest.split_at(slash)).unwrap_or((rest, "/")))
+        {
+            Some((host, target)) => (host.to_owned(), target.to_owned()),
+            None => (String::new(), url.clone()),
         };
-        let headers = request
+        let mut headers: Vec<(String, Vec<u8>)> = request
             .get("headers")
             .and_then(Value::as_array)
             .into_iter()
@@ -29,6 +32,10 @@ pub fn har(text: &str, path: &Path) -> Result<Vec<Item>> {
             .filter_map(|h| Some((h.get("name")?.as_str()?.to_owned(), h.get("value")?.as_str()?.as_bytes().to_vec())))
             .filter(|(name, _)| !name.starts_with(':'))
             .collect();
+        // HTTP/2 has it among the pseudo-headers.
+        if !host.is_empty() && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            headers.insert(0, ("host".to_owned(), host.into_bytes()));
+        }
         let body = request.pointer("/postData/text").and_then(Value::as_str).unwrap_or("").as_bytes().to_vec();
         let recorded = Recorded { method: text("method"), target: target.into_bytes(), headers, body };
         items.push(legitimate(format!("{}:{}", path.display(), number + 1), "har", url, recorded));

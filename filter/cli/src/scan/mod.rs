@@ -1,22 +1,21 @@
 //! `portcullis scan`: the payload rules over files of requests, with a table of what they detect and what they refuse by mistake.
 
 mod corpus;
+mod judges;
 mod logs;
 mod report;
 mod run;
 mod wire;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use portcullis_payload::own::OwnRules;
-use portcullis_payload::{Scanner, Settings};
+use portcullis_payload::Scanner;
 
-use crate::configured;
-use crate::environment::EnvironmentArguments;
+use self::judges::Judges;
 
 /// Run the payload rules over recorded requests, and count what they refuse
 ///
@@ -24,7 +23,14 @@ use crate::environment::EnvironmentArguments;
 /// (`value`), HAR files, access logs in common or combined format, and folders of these. What `expect` does not mark with `block`, and what
 /// a log or a HAR file holds, counts as legitimate.
 ///
+/// With `--config`, each request is judged as the rule that it meets there says: its level and threshold, its exceptions, and the
+/// `payload_rules`; in monitor mode as in enforce mode. Payloads and values meet the rules of `/`, `/form` and `/api`. What `input` says is not
+/// asked.
+///
+/// Exit code: 0 the table is shown, 1 a file cannot be read or the configuration has mistakes.
+///
 /// Example: portcullis scan access.log --show-false-positives
+///          portcullis scan access.log --config envoy.yaml --host shop.example
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -32,17 +38,25 @@ pub struct Arguments {
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// The level of the rules: 1 for everyone, 2 and 3 for more
-    #[arg(long, default_value_t = 1)]
-    level: u8,
+    /// The level of the rules, whatever the configuration says: 1 (usual) for everyone, 2 and 3 for more
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=3))]
+    level: Option<u8>,
 
-    /// Ask the `payload_rules` of this configuration too
+    /// Points of one family that make a request an attack, whatever the configuration says (5 as usual)
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=100))]
+    threshold: Option<u16>,
+
+    /// Judge requests as this configuration says
     #[arg(long, value_name = "CONFIG")]
     config: Option<PathBuf>,
 
-    /// Points of one family that make a request an attack
-    #[arg(long, default_value_t = 5)]
-    threshold: u16,
+    /// Judge all as this rule or policy of the configuration says, whatever they meet
+    #[arg(long, value_name = "NAME", requires = "config")]
+    rule: Option<String>,
+
+    /// The host of requests that name none, as those of an access log
+    #[arg(long, value_name = "HOST", default_value = "localhost", requires = "config")]
+    host: String,
 
     /// Print the table as JSON
     #[arg(long)]
@@ -83,12 +97,7 @@ pub struct Arguments {
 /// A file cannot be read, or nothing in it is a request.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let scanner = Scanner::new().context("the embedded rules cannot be loaded")?;
-    let settings = Settings {
-        level: arguments.level,
-        threshold: arguments.threshold,
-        own: own(arguments)?,
-        ..Settings::default()
-    };
+    let judges = Judges::new(arguments)?;
     let mut items = Vec::new();
     for file in &arguments.files {
         items.extend(corpus::read(file)?);
@@ -102,17 +111,18 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             && arguments.half.is_none_or(|half| item.quarter / 2 == half)
             && arguments.quarter.is_none_or(|quarter| item.quarter == quarter)
     });
-    let outcome = run::all(&scanner, &settings, &items, arguments.repeat);
-    report::print(arguments, &items, &outcome)?;
+    let outcomes = run::all(&scanner, &judges, &items, arguments.repeat);
+    report::print(arguments, &items, &outcomes)?;
+    let count = |of: fn(&run::Outcome) -> usize| outcomes.iter().map(of).sum::<usize>();
+    let mut err = std::io::stderr().lock();
+    if let unmatched @ 1.. = count(|outcome| outcome.unmatched) {
+        writeln!(
+            err,
+            "{unmatched} requests meet no rule of the configuration: judged by the usual settings and its `payload_rules`"
+        )?;
+    }
+    if let unjudged @ 1.. = count(|outcome| outcome.unjudged) {
+        writeln!(err, "{unjudged} requests meet a rule without payload rules: not judged")?;
+    }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The rules of the configuration that was named.
-fn own(arguments: &Arguments) -> Result<Rc<OwnRules>> {
-    let Some(path) = &arguments.config else { return Ok(Rc::default()) };
-    let filters = configured::load(path, &EnvironmentArguments { assume_env: true, ..Default::default() })?;
-    let [filter] = filters.as_slice() else {
-        bail!("{} has several filters\n  hint: name a file with one", path.display())
-    };
-    Ok(Rc::clone(&filter.policy.own_rules))
 }

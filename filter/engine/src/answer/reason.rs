@@ -269,26 +269,28 @@ reasons! {
     InputQueryTooLong = "input_query_too_long", 414, None, "the query is too long", Input;
     /// The query or the form has more parameters than `input.max_arguments`.
     InputArgumentsTooMany = "input_arguments_too_many", 400, None, "there are too many parameters", Input;
-    /// A parameter that `input.parameters` requires is missing.
+    /// A parameter that `input.parameters` requires, or a field that `input.form` requires, is missing.
     InputParameterMissing = "input_parameter_missing", 400, None, "a required parameter is missing", Input;
-    /// The query has a parameter that `input.parameters` does not declare (`unknown_parameters: deny`).
+    /// The query has a parameter that `input.parameters` does not declare (`unknown_parameters: deny`), or the form a field that `input.form` does not
+    /// (`unknown_fields: deny`).
     InputParameterUnknown = "input_parameter_unknown", 400, None, "a parameter is not known here", Input;
-    /// A parameter of one value was sent several times.
+    /// A parameter or a field of one value was sent several times.
     InputParameterRepeated = "input_parameter_repeated", 400, None, "a parameter was sent more than once", Input;
-    /// A parameter is not what its schema says. The log says which one.
+    /// A parameter, or a field of a form, is not what its schema says. The log says which one.
     InputParameterMismatch = "input_parameter_mismatch", 400, None, "a parameter is not valid", Input;
-    /// The body's content type is not among `input.content_types`, or cannot be read.
+    /// The body's content type is not among `input.content_types`, or cannot be read; or that of a file in a form is not among those of its field.
     InputTypeRefused = "input_type_refused", 415, None, "the content type is not accepted here", Input;
     /// The body is compressed in a way that cannot be read.
     InputEncodingRefused = "input_encoding_refused", 415, None, "the content encoding is not accepted here", Input;
-    /// The body is longer than `input.max_body`, or than `input.max_inflated` once it is decompressed.
+    /// The body is longer than `input.max_body`, or than `input.max_inflated` once it is decompressed; or a file in a form is larger than its
+    /// `max_size`.
     InputBodyTooLarge = "input_body_too_large", 413, None, "the body is too large", Input;
     /// There is no body (`input.require_body`).
     InputBodyMissing = "input_body_missing", 400, None, "a body is required", Input;
     /// The proxy would take the connection out of HTTP (`connection: upgrade`) for a request that is no GET without a body: what
     /// follows has no end, and nobody can check it.
     InputUpgradeRefused = "input_upgrade_refused", 400, None, "an upgrade is a GET without a body", Input;
-    /// The body is declared as JSON and is none, or is not what its content encoding says.
+    /// The body is declared as JSON, or as a form whose fields are declared, and is none; or is not what its content encoding says.
     InputBodyMalformed = "input_body_malformed", 400, None, "the body is malformed", Input;
     /// An object of the JSON body names a member twice.
     InputKeyRepeated = "input_key_repeated", 400, None, "the body names a member twice", Input;

@@ -2,6 +2,11 @@
 
 use crate::http::RequestHead;
 
+/// Forms of pairs.
+pub const FORM: &str = "application/x-www-form-urlencoded";
+/// Forms of parts, among them files.
+pub const MULTIPART_FORM: &str = "multipart/form-data";
+
 /// The content type of a request, as far as it is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContentType {
@@ -23,9 +28,15 @@ impl ContentType {
     pub fn of(head: &RequestHead) -> Self {
         let mut lines = head.headers().get_all("content-type");
         let Some(line) = lines.next() else { return Self::Missing };
-        let Some(text) = std::str::from_utf8(line).ok().filter(|_| lines.next().is_none()) else {
-            return Self::Unreadable;
-        };
+        match lines.next() {
+            Some(_) => Self::Unreadable,
+            None => Self::parse(line),
+        }
+    }
+
+    /// What a `content-type` line says, of a request or of a part of its body.
+    pub fn parse(line: &[u8]) -> Self {
+        let Ok(text) = std::str::from_utf8(line) else { return Self::Unreadable };
         let mut parts = text.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default().to_ascii_lowercase();
         let token = |text: &str| !text.is_empty() && text.bytes().all(is_token);
@@ -48,9 +59,14 @@ impl ContentType {
         matches!(self, Self::Media { name, .. } if is_json(name))
     }
 
-    /// Whether it says that the body is a form.
+    /// Whether it says that the body is a form of pairs.
     pub fn is_form(&self) -> bool {
-        matches!(self, Self::Media { name, .. } if name == "application/x-www-form-urlencoded")
+        matches!(self, Self::Media { name, .. } if name == FORM)
+    }
+
+    /// Whether it says that the body is a form of parts.
+    pub fn is_multipart_form(&self) -> bool {
+        matches!(self, Self::Media { name, .. } if name == MULTIPART_FORM)
     }
 
     /// Whether it names a character set that is not part of UTF-8, the only one that JSON has (RFC 8259, 8.1).
@@ -107,6 +123,11 @@ impl MediaRange {
             }
     }
 
+    /// Whether all that it takes is forms.
+    pub fn is_form(&self) -> bool {
+        [FORM, MULTIPART_FORM].iter().any(|name| matches!(&self.subtype, Subtype::Exact(_)) && self.takes(name))
+    }
+
     /// Whether all that it takes is JSON.
     pub fn is_json(&self) -> bool {
         match &self.subtype {
@@ -122,7 +143,7 @@ fn is_json(name: &str) -> bool {
     matches!(name, "application/json" | "text/json") || name.ends_with("+json")
 }
 
-fn is_token(byte: u8) -> bool {
+pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

@@ -1,10 +1,13 @@
 //! Input validation: what requests of a rule may look like, from sizes to a JSON Schema. A policy's `input` section.
 
 mod content_type;
+mod forms;
 pub mod json;
+mod multipart;
 pub mod number;
 mod parameters;
 pub mod schema;
+mod values;
 
 use std::borrow::Cow;
 
@@ -13,10 +16,12 @@ use crate::config::schema::Mode;
 use crate::http::RequestHead;
 use crate::payload::{self, EncodingError};
 
-pub use content_type::{ContentType, MediaRange};
+pub use content_type::{ContentType, FORM, MULTIPART_FORM, MediaRange};
+pub use forms::{Field, FieldKind, FileRules, FormRules};
 pub use json::JsonLimits;
-pub use parameters::{Form, Parameter, Parameters, Typed};
+pub use parameters::{Parameter, Parameters, Typed};
 pub use schema::{SchemaId, SchemaSet};
+pub use values::{Expected, Shape};
 
 /// What a rule says about requests. Sizes are in bytes.
 #[derive(Debug, Clone)]
@@ -49,6 +54,8 @@ pub struct InputRules {
     pub json: Option<JsonLimits>,
     /// What JSON must meet.
     pub schema: Option<SchemaId>,
+    /// What forms must meet.
+    pub form: Option<FormRules>,
     /// Parameters of path, query, headers and cookies.
     pub parameters: Parameters,
 }
@@ -58,6 +65,15 @@ impl PartialEq for InputRules {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
     }
+}
+
+/// What of a body was found to be of a type that leaves no room for an attack.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TypedBody {
+    /// The bytes of its JSON where such strings begin, in ascending order.
+    pub strings: Vec<usize>,
+    /// The fields of its form.
+    pub fields: Vec<Typed>,
 }
 
 /// Why a request is refused.
@@ -136,13 +152,14 @@ impl InputRules {
         if let Some(length) = announced.filter(|length| *length > self.max_body) {
             return Err(Refusal::over(Reason::InputBodyTooLarge, length, self.max_body));
         }
-        let is_read = self.requires_body || content_type.is_form() || (content_type.is_json() && self.json.is_some());
+        let is_read = self.requires_body
+            || content_type.is_form()
+            || self.form_for(&content_type).is_some()
+            || (content_type.is_json() && self.json.is_some());
         Ok(is_read || announced.is_none())
     }
 
     /// Checks a body; of one that is longer than `max_body`, any part that is longer.
-    ///
-    /// Gives the bytes of its JSON where strings begin that leave no room for an attack, in ascending order.
     ///
     /// # Errors
     /// [`Refusal`]
@@ -152,29 +169,43 @@ impl InputRules {
         head: &RequestHead,
         body: &[u8],
         is_whole: bool,
-    ) -> Result<Vec<usize>, Refusal> {
+    ) -> Result<TypedBody, Refusal> {
         if body.len() > self.max_body || !is_whole {
             return Err(Refusal::new(Reason::InputBodyTooLarge, format!("more than {}", self.max_body)));
         }
-        if body.is_empty() {
-            return match self.requires_body {
-                true => Err(Refusal::new(Reason::InputBodyMissing, "")),
-                false => Ok(Vec::new()),
-            };
+        if body.is_empty() && self.requires_body {
+            return Err(Refusal::new(Reason::InputBodyMissing, ""));
         }
         let content_type = ContentType::of(head);
+        let form = self.form_for(&content_type);
+        if body.is_empty() && form.is_none() {
+            return Ok(TypedBody::default());
+        }
         self.check_type(&content_type)?;
+        if let Some(form) = form {
+            let line = head.headers().get_all("content-type").next().unwrap_or_default();
+            let fields = form.check(schemas, line, &self.decoded(head, body)?, self.max_arguments)?;
+            return Ok(TypedBody { fields, ..TypedBody::default() });
+        }
         match &self.json {
-            Some(limits) if content_type.is_json() => self.check_json(limits, schemas, &self.decoded(head, body)?),
+            Some(limits) if content_type.is_json() => {
+                let strings = self.check_json(limits, schemas, &self.decoded(head, body)?)?;
+                Ok(TypedBody { strings, ..TypedBody::default() })
+            }
             _ if content_type.is_form() => {
                 let fields = parameters::count(&self.decoded(head, body)?);
                 match fields > self.max_arguments {
                     true => Err(Refusal::over(Reason::InputArgumentsTooMany, fields, self.max_arguments)),
-                    false => Ok(Vec::new()),
+                    false => Ok(TypedBody::default()),
                 }
             }
-            _ => Ok(Vec::new()),
+            _ => Ok(TypedBody::default()),
         }
+    }
+
+    /// What a body of this type must meet as a form.
+    fn form_for(&self, content_type: &ContentType) -> Option<&FormRules> {
+        self.form.as_ref().filter(|_| content_type.is_form() || content_type.is_multipart_form())
     }
 
     fn check_json(&self, limits: &JsonLimits, schemas: &SchemaSet, text: &[u8]) -> Result<Vec<usize>, Refusal> {
@@ -193,6 +224,7 @@ impl InputRules {
         match content_type {
             ContentType::Unreadable => refused("it cannot be read"),
             kind if self.json.is_some() && kind.is_json() && kind.has_other_charset() => refused("JSON is UTF-8"),
+            kind if self.form_for(kind).is_some() && kind.has_other_charset() => refused("a form is UTF-8"),
             _ => Ok(()),
         }
     }

@@ -6,9 +6,8 @@ use portcullis_payload::Place;
 use portcullis_payload::arguments::each_pair;
 
 use super::Refusal;
-use super::json::{Document, Node, Scalar};
-use super::number::Number;
-use super::schema::{ScalarTypes, SchemaId, SchemaSet};
+use super::schema::SchemaSet;
+use super::values::{Expected, Subject};
 use crate::answer::Reason;
 use crate::config::schema::ParameterPlace;
 use crate::http::RequestHead;
@@ -20,25 +19,8 @@ pub struct Parameter {
     pub place: ParameterPlace,
     /// Its name; of a header in lower case.
     pub name: String,
-    /// Whether it must be there.
-    pub required: bool,
-    /// What it must be.
-    pub schema: Option<SchemaId>,
-    /// Whether it is one value, or a list.
-    pub form: Form,
-    /// What a single value can be.
-    pub types: ScalarTypes,
-}
-
-/// How many values a parameter has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// One.
-    One,
-    /// As many as it is repeated.
-    Repeated,
-    /// Those between commas.
-    Commas,
+    /// What its values must be.
+    pub expected: Expected,
 }
 
 /// The parameters of a rule.
@@ -50,7 +32,7 @@ pub struct Parameters {
     pub denies_unknown: bool,
 }
 
-/// A parameter that was found to be of a type that leaves no room for an attack.
+/// A parameter or a field that was found to be of a type that leaves no room for an attack.
 pub type Typed = (Place, Vec<u8>);
 
 impl Parameters {
@@ -99,7 +81,8 @@ impl Parameters {
                 }
                 ParameterPlace::Query | ParameterPlace::Cookie => {}
             }
-            if parameter.check(schemas, &values)? {
+            let subject = Subject { place: parameter.place.as_str(), word: "parameter", name: &parameter.name };
+            if parameter.expected.check(schemas, subject, &values)? {
                 typed.extend(parameter.payload_place().map(|place| (place, parameter.name.clone().into_bytes())));
             }
         }
@@ -118,57 +101,6 @@ impl Parameters {
 }
 
 impl Parameter {
-    /// Checks the values of this parameter; gives whether they are of a type that leaves no room for an attack.
-    fn check(&self, schemas: &SchemaSet, values: &[Vec<u8>]) -> Result<bool, Refusal> {
-        let (place, name) = (self.place.as_str(), self.name.as_str());
-        if values.is_empty() {
-            let is_missing = self.required || self.place == ParameterPlace::Path;
-            return match is_missing {
-                true => Err(Refusal::new(Reason::InputParameterMissing, format!("{place} parameter {name:?}"))),
-                false => Ok(false),
-            };
-        }
-        // Of two values, gateway and service could each take another one.
-        if values.len() > 1
-            && self.form != Form::Repeated
-            && !(self.place == ParameterPlace::Header && self.form == Form::Commas)
-        {
-            return Err(Refusal::new(Reason::InputParameterRepeated, format!("{place} parameter {name:?}")));
-        }
-        let Some(schema) = self.schema else { return Ok(false) };
-        let refused = |why: &dyn std::fmt::Display| {
-            Refusal::new(Reason::InputParameterMismatch, format!("{place} parameter {name:?}: {why}"))
-        };
-        let texts: Result<Vec<&str>, _> = values.iter().map(|value| std::str::from_utf8(value)).collect();
-        let Ok(texts) = texts else { return Err(refused(&"no UTF-8")) };
-        let pieces: Vec<&str> = match self.form {
-            Form::Commas => texts.iter().flat_map(|text| text.split(',')).map(str::trim).collect(),
-            Form::One | Form::Repeated => texts,
-        };
-        let scalars = pieces.iter().map(|text| self.scalar(text));
-        let document = Document::of_values(scalars, self.form != Form::One);
-        let known = schemas.check(schema, &document).map_err(|mismatch| refused(&mismatch))?;
-        let is_typed = |node: u32| match document.node(node) {
-            Node::String(_) => known.binary_search(&node).is_ok(),
-            _ => true,
-        };
-        Ok(match self.form {
-            Form::One => is_typed(0),
-            Form::Repeated | Form::Commas => document.elements(0).all(is_typed),
-        })
-    }
-
-    /// What a text stands for: a number or a boolean where the schema takes one.
-    fn scalar<'t>(&self, text: &'t str) -> Scalar<'t> {
-        match text {
-            "true" | "false" if self.types.takes_booleans() => Scalar::Bool(text == "true"),
-            text => match Number::parse(text.as_bytes()).filter(|_| self.types.takes_numbers()) {
-                Some(number) => Scalar::Number(number),
-                None => Scalar::Text(text),
-            },
-        }
-    }
-
     /// Where payload rules meet it. They judge a path as a whole.
     fn payload_place(&self) -> Option<Place> {
         match self.place {

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use serde_json::Value;
+
 use crate::config::Problems;
 use crate::config::document::member_path;
 use crate::config::schema::{
@@ -9,9 +11,10 @@ use crate::config::schema::{
 };
 use crate::config::units::Size;
 use crate::input::schema::Compiler;
-use crate::input::{Form, InputRules, JsonLimits, MediaRange, Parameter, Parameters, SchemaId};
+use crate::input::{Expected, InputRules, JsonLimits, MediaRange, Parameter, Parameters, Shape};
 
 use super::compile::header_name;
+use super::forms;
 
 /// The longest request target that the gateway takes at all.
 const MAX_TARGET: usize = 8192;
@@ -49,13 +52,16 @@ pub fn compile<'a>(
     if section.max_inflated < section.max_body {
         problems.add_with_hint(member_path(at, "max_inflated"), "is less than `max_body`", "set it too");
     }
-    let mut content_types = content_types(at, section, problems);
+    let content_types = content_types(at, section, problems);
     let json = json_limits(&member_path(at, "json"), &section.json, problems);
-    let schema = section.schema.as_ref().and_then(|value| {
-        let at = member_path(at, "schema");
-        check_json_for_schema(&at, section, content_types.as_deref(), problems);
-        content_types.get_or_insert_with(|| JSON.iter().filter_map(|range| MediaRange::parse(range)).collect());
-        schemas.compile(value, at, problems)
+    if section.schema.is_some() {
+        check_json_for_schema(&member_path(at, "schema"), section, problems);
+    }
+    check_other_types(at, section, content_types.as_deref(), problems);
+    let schema = section.schema.as_ref().and_then(|value| schemas.compile(value, member_path(at, "schema"), problems));
+    let form = section.form.as_ref().map(|form| {
+        let at = member_path(at, "form");
+        forms::compile(&at, (section, form), &json, schemas, problems)
     });
     let rules = InputRules {
         mode: section.mode.unwrap_or(Mode::Enforce),
@@ -72,6 +78,7 @@ pub fn compile<'a>(
         requires_body: section.require_body,
         json: section.json.checks.then_some(json),
         schema,
+        form,
         parameters: parameters(at, section, schemas, problems),
     };
     (problems.len() == before && section.checks).then(|| Rc::new(rules))
@@ -85,13 +92,40 @@ fn above_zero(at: &str, limit: u64, problems: &mut Problems) {
 }
 
 fn content_types(at: &str, section: &InputSection, problems: &mut Problems) -> Option<Vec<MediaRange>> {
-    let written = section.content_types.as_ref()?;
+    let Some(written) = &section.content_types else {
+        let json = section.schema.as_ref().map(|_| JSON);
+        let forms = section.form.as_ref().map(forms::content_types);
+        let parse = |text: &&str| MediaRange::parse(text);
+        let ranges = json.into_iter().chain(forms).flatten().filter_map(parse).collect::<Vec<_>>();
+        return (!ranges.is_empty()).then_some(ranges);
+    };
     let at = member_path(at, "content_types");
     if written.0.is_empty() {
         problems.add_with_hint(&at, "takes no body at all", "leave it out to take every type");
     }
+    Some(media_ranges(&at, &written.0, problems))
+}
+
+/// A body that passes as something else would pass by what is asked.
+fn check_other_types(at: &str, section: &InputSection, ranges: Option<&[MediaRange]>, problems: &mut Problems) {
+    let (schema, form) = (section.schema.is_some(), section.form.is_some());
+    let (word, what) = match (schema, form) {
+        (true, true) => ("form", "JSON and forms"),
+        (true, false) => ("schema", "JSON"),
+        (false, true) => ("form", "forms"),
+        (false, false) => return,
+    };
+    let is_asked = |range: &MediaRange| (schema && range.is_json()) || (form && range.is_form());
+    if ranges.is_some_and(|ranges| !ranges.iter().all(is_asked)) {
+        let hint = format!("take only {what} in `content_types`, or give the other types a rule of their own");
+        let problem = format!("is not asked about bodies of other types than {what}");
+        problems.add_with_hint(member_path(at, word), problem, hint);
+    }
+}
+
+pub(super) fn media_ranges(at: &str, written: &[String], problems: &mut Problems) -> Vec<MediaRange> {
     let mut ranges = Vec::new();
-    for (index, text) in written.0.iter().enumerate() {
+    for (index, text) in written.iter().enumerate() {
         match MediaRange::parse(text) {
             Some(range) => ranges.push(range),
             None => {
@@ -100,21 +134,17 @@ fn content_types(at: &str, section: &InputSection, problems: &mut Problems) -> O
             }
         }
     }
-    Some(ranges)
+    ranges
 }
 
-/// A body that passes as something else than JSON, or that has two readings, would pass by its schema.
-fn check_json_for_schema(at: &str, section: &InputSection, ranges: Option<&[MediaRange]>, problems: &mut Problems) {
+/// JSON that has two readings would pass by its schema.
+pub(super) fn check_json_for_schema(at: &str, section: &InputSection, problems: &mut Problems) {
     if !section.json.checks {
         problems.add_with_hint(at, "needs JSON to be read", "leave out `json.checks: off`");
     }
     if section.json.duplicate_keys {
         let hint = "leave out `json.duplicate_keys`: service and gateway could take another one of the two";
         problems.add_with_hint(at, "says nothing about members that are named twice", hint);
-    }
-    if ranges.is_some_and(|ranges| !ranges.iter().all(MediaRange::is_json)) {
-        let hint = "take only JSON in `content_types`, or give the other types a rule of their own";
-        problems.add_with_hint(at, "is not asked about bodies of other types than JSON", hint);
     }
 }
 
@@ -168,7 +198,43 @@ fn parameter<'a>(
         ParameterPlace::Header => header_name(&member_path(at, "name"), &section.name, problems)?,
         _ => section.name.clone(),
     };
-    let schema: Option<SchemaId> = match &section.schema {
+    let expected = expected(
+        at,
+        Written {
+            schema: section.schema.as_ref(),
+            required: section.required || section.r#in == ParameterPlace::Path,
+            commas: section.commas,
+            for_objects: ("no parameter is an object", "declare each value as a parameter of its own"),
+        },
+        schemas,
+        problems,
+    )?;
+    let shape = match (expected.shape, section.r#in) {
+        (Shape::Repeated | Shape::Commas, ParameterPlace::Header) => Shape::Lines,
+        // A variable of the path stands once.
+        (Shape::Repeated, ParameterPlace::Path) => Shape::Commas,
+        (shape, _) => shape,
+    };
+    Some(Parameter { place: section.r#in, name, expected: Expected { shape, ..expected } })
+}
+
+/// What is written about the values of a parameter or a field.
+pub(super) struct Written<'a> {
+    pub schema: Option<&'a Value>,
+    pub required: bool,
+    pub commas: bool,
+    /// What is wrong where the schema is about an object, and the way out.
+    pub for_objects: (&'a str, &'a str),
+}
+
+/// What values must be that are sent as text.
+pub(super) fn expected<'a>(
+    at: &str,
+    written: Written<'a>,
+    schemas: &mut Compiler<'a>,
+    problems: &mut Problems,
+) -> Option<Expected> {
+    let schema = match written.schema {
         Some(value) => Some(schemas.compile(value, member_path(at, "schema"), problems)?),
         None => None,
     };
@@ -178,33 +244,24 @@ fn parameter<'a>(
         problems.add_with_hint(member_path(at, "schema"), "takes any text", hint);
     }
     let is_list = types.is_some_and(|types| types.is_list());
-    if section.commas && !is_list {
+    if written.commas && !is_list {
         let hint = "write `schema: {type: array, items: ...}`";
         problems.add_with_hint(member_path(at, "commas"), "is about an `array`", hint);
     }
     if types.is_some_and(|types| types.is_object()) {
-        let hint = "declare each value as a parameter of its own";
-        problems.add_with_hint(member_path(at, "schema"), "no parameter is an object", hint);
+        let (problem, hint) = written.for_objects;
+        problems.add_with_hint(member_path(at, "schema"), problem, hint);
     }
-    let form = match (is_list, section.commas) {
-        (false, _) => Form::One,
-        // A header's lines are one list (RFC 9110, 5.3), and a variable of the path stands once.
-        (true, _) if matches!(section.r#in, ParameterPlace::Header | ParameterPlace::Path) => Form::Commas,
-        (true, true) => Form::Commas,
-        (true, false) => Form::Repeated,
+    let shape = match (is_list, written.commas) {
+        (false, _) => Shape::One,
+        (true, true) => Shape::Commas,
+        (true, false) => Shape::Repeated,
     };
-    let value_types = match (form, schema) {
-        (Form::One, _) | (_, None) => types,
+    let value_types = match (shape, schema) {
+        (Shape::One, _) | (_, None) => types,
         (_, Some(schema)) => schemas.items(schema).and_then(|items| schemas.scalar_types(items)),
     };
-    Some(Parameter {
-        place: section.r#in,
-        name,
-        required: section.required,
-        schema,
-        form,
-        types: value_types.unwrap_or_default(),
-    })
+    Some(Expected { required: written.required, schema, shape, types: value_types.unwrap_or_default() })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod authorisation;
 mod ban;
 mod compile;
 mod cors;
+mod forms;
 mod input;
 mod limit;
 mod limit_costs;

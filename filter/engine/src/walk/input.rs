@@ -2,7 +2,7 @@
 
 use crate::config::schema::Mode;
 use crate::http::RequestPath;
-use crate::input::{InputRules, Refusal, Typed};
+use crate::input::{InputRules, Refusal, Typed, TypedBody};
 use crate::policy::Rule;
 
 use super::{Stop, Walk};
@@ -40,14 +40,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Checks the body. Gives the strings of its JSON that payload rules need not judge.
-    pub(super) fn check_input_body(&mut self, rule: &Rule, body: &[u8], is_whole: bool) -> Result<Vec<usize>, Stop> {
+    /// Checks the body. Gives what of it payload rules need not judge.
+    pub(super) fn check_input_body(&mut self, rule: &Rule, body: &[u8], is_whole: bool) -> Result<TypedBody, Stop> {
         let Some(rules) = rule.input.as_ref().filter(|_| self.found.judged_by.input.is_some()) else {
-            return Ok(Vec::new());
+            return Ok(TypedBody::default());
         };
         match rules.check_body(&self.policy.schemas, self.head, body, is_whole) {
             Ok(known) => Ok(known),
-            Err(refusal) => self.tolerate_input(rule, rules, refusal).map(|()| Vec::new()),
+            Err(refusal) => self.tolerate_input(rule, rules, refusal).map(|()| TypedBody::default()),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::answer::{Denial, Reason};
 use crate::config::schema::{Mode, OnOver};
 use crate::counters::CounterId;
 use crate::engine::Passage;
-use crate::input::Typed;
+use crate::input::{Typed, TypedBody};
 use crate::payload::{Attack, EncodingError, PayloadRules, Signature, decoded, grpc, is_upgrade_with_body};
 use crate::policy::Rule;
 
@@ -135,7 +135,7 @@ impl<'a> Walk<'a> {
         Ok(self.found.passage)
     }
 
-    fn check_body(&mut self, rule: &Rule, rules: &PayloadRules, body: Body<'_>, known: &[usize]) -> Result<(), Stop> {
+    fn check_body(&mut self, rule: &Rule, rules: &PayloadRules, body: Body<'_>, known: &TypedBody) -> Result<(), Stop> {
         let (bytes, is_whole) = match body {
             Body::Whole(bytes) => (bytes, true),
             Body::Longer(bytes) => (bytes, false),
@@ -173,7 +173,8 @@ impl<'a> Walk<'a> {
         };
         let attack = match &mut self.engine.inspector {
             Some(inspector) => {
-                inspector.judge_body(rules, self.head, &plain, Known { parameters: &[], strings: known })
+                let known = Known { parameters: &known.fields, strings: &known.strings };
+                inspector.judge_body(rules, self.head, &plain, known)
             }
             None => None,
         };

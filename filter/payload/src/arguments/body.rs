@@ -5,7 +5,7 @@ use crate::own::Kind;
 use crate::verdict::{Place, Source};
 
 use super::duplicates::{self, Part};
-use super::{Request, Values, charset, graphql, json, multipart, protobuf, xml};
+use super::{MOST, Request, Values, charset, graphql, json, multipart, protobuf, xml};
 
 /// Hands on the values of the body.
 pub fn inspect(request: &Request<'_>, values: &mut Values<'_, '_>) {
@@ -23,11 +23,11 @@ pub fn inspect(request: &Request<'_>, values: &mut Values<'_, '_>) {
     let query = Part::Pairs(Place::Query, request.query());
     if kind.starts_with(b"multipart/") {
         let fields = multipart::inspect(declared, body, values);
-        return duplicates::inspect(&[query, Part::Fields(&fields)], 1, values);
+        return repeated([query, Part::Fields(&fields)], values);
     }
     if kind.ends_with(b"urlencoded") {
         values.pairs(Place::Form, body);
-        return duplicates::inspect(&[query, Part::Pairs(Place::Form, body)], 1, values);
+        return repeated([query, Part::Pairs(Place::Form, body)], values);
     }
     // RFC 7464 puts a record separator before each text.
     let start = trimmed(body.strip_prefix(b"\x1e").unwrap_or(body));
@@ -50,12 +50,21 @@ pub fn inspect(request: &Request<'_>, values: &mut Values<'_, '_>) {
     }
 }
 
+/// Fields that the query or the body has named already.
+fn repeated(query_and_body: [Part<'_>; 2], values: &mut Values<'_, '_>) {
+    let groups = duplicates::groups(&query_and_body, 1);
+    duplicates::inspect(&groups, values);
+    if values.count <= MOST {
+        duplicates::ask_own(&groups, values.inspection);
+    }
+}
+
 /// Unknown and plain text: pairs if it looks like some, one value in any case.
 fn pairs_or_text(body: &[u8], values: &mut Values<'_, '_>, query: Part<'_>) {
     let line = part(body, 0, 4096);
     if find(line, b"=", 0).is_some() && !rest(line, 0).iter().any(|&b| b == b' ' || b == b'\n') {
         values.pairs(Place::Form, body);
-        duplicates::inspect(&[query, Part::Pairs(Place::Form, body)], 1, values);
+        repeated([query, Part::Pairs(Place::Form, body)], values);
     } else {
         text(body, values);
     }

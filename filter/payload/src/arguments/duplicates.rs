@@ -1,6 +1,8 @@
-//! Parameters that are named more than once, joined as servers join them: with a comma (ASP and many others), or with nothing between.
+//! Parameters that are named more than once, joined as servers join them: with a comma, or with nothing between.
 //! An attack that is cut in two shows itself only there.
 
+use crate::own::Kind;
+use crate::scanner::Inspection;
 use crate::verdict::{Place, Source};
 
 use super::{MOST, Values, pairs};
@@ -14,39 +16,84 @@ pub enum Part<'a> {
 }
 
 /// Values of one name, in the order in which they came.
-struct Group {
+pub struct Group {
     hash: u64,
-    place: Place,
+    /// Where each stands.
+    places: Vec<Place>,
     name: Vec<u8>,
     values: Vec<Vec<u8>>,
 }
 
-/// Judges the values of each name that stands more than once in `parts`, and at least once behind the first `earlier` of them, which were
+/// The values of each name that stands more than once in `parts`, and at least once behind the first `earlier` of them, which were
 /// judged before.
-pub fn inspect(parts: &[Part<'_>], earlier: usize, values: &mut Values<'_, '_>) {
-    let repeated = repeated(parts, earlier);
-    if repeated.is_empty() || values.count > MOST {
-        return;
+pub fn groups(parts: &[Part<'_>], earlier: usize) -> Vec<Group> {
+    let repeated = repeated(parts, earlier).into_iter();
+    let mut groups: Vec<Group> =
+        repeated.map(|hash| Group { hash, places: Vec::new(), name: Vec::new(), values: Vec::new() }).collect();
+    if groups.is_empty() {
+        return groups;
     }
-    let mut groups: Vec<Group> = repeated
-        .into_iter()
-        .map(|hash| Group { hash, place: Place::Query, name: Vec::new(), values: Vec::new() })
-        .collect();
     for part in parts {
         part.each(|place, name, value| {
             let Ok(index) = groups.binary_search_by_key(&hash(name), |group| group.hash) else { return };
             let Some(group) = groups.get_mut(index) else { return };
             if group.values.is_empty() {
-                (group.place, group.name) = (place, name.to_vec());
+                group.name = name.to_vec();
             }
+            group.places.push(place);
             group.values.push(value.to_vec());
         });
     }
+    groups
+}
+
+/// Asks the built-in rules about the values of each group together.
+pub fn inspect(groups: &[Group], values: &mut Values<'_, '_>) {
+    if values.count > MOST {
+        return;
+    }
     for group in groups {
-        let source = Source { place: group.place, name: &group.name };
-        if !values.inspection.known().has(group.place, &group.name) {
-            values.inspection.joined(source, &group.values);
+        let Some(&place) = group.places.first() else { continue };
+        if !values.inspection.known().has(place, &group.name) {
+            values.inspection.joined(Source { place, name: &group.name }, &group.values);
         }
+    }
+}
+
+/// Asks an operator's rules about the values of each group together: about those of one place, for rules that look only there, then about
+/// all of them.
+pub fn ask_own(groups: &[Group], inspection: &mut Inspection<'_>) {
+    if inspection.settings().own.is_empty() {
+        return;
+    }
+    for group in groups {
+        let mut kinds: Vec<Kind> = Vec::new();
+        for kind in group.places.iter().filter_map(|place| kind(*place)) {
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        if kinds.len() > 1 {
+            for one in &kinds {
+                let there = group.places.iter().zip(&group.values).filter(|(place, _)| kind(**place) == Some(*one));
+                let there: Vec<Vec<u8>> = there.map(|(_, value)| value.clone()).collect();
+                if there.len() > 1 {
+                    inspection.own_joined(&[*one], &group.name, &there);
+                }
+            }
+        }
+        inspection.own_joined(&kinds, &group.name, &group.values);
+    }
+}
+
+/// What values of a place are to an operator's rules.
+fn kind(place: Place) -> Option<Kind> {
+    match place {
+        Place::Query => Some(Kind::Query),
+        Place::Form => Some(Kind::Form),
+        Place::Multipart => Some(Kind::Multipart),
+        Place::Cookie => Some(Kind::Cookie),
+        _ => None,
     }
 }
 

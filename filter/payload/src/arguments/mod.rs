@@ -30,7 +30,7 @@ pub use pairs::each as each_pair;
 /// Values of a request that were checked against a type which leaves no room for an attack: they are not judged.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known<'a> {
-    /// Parameters by place and name: of the query, headers (in lower case) and cookies.
+    /// Parameters by place and name: of the query, headers (in lower case), cookies, and forms of both kinds.
     pub parameters: &'a [(Place, Vec<u8>)],
     /// The bytes of a JSON body where such strings begin, in ascending order.
     pub strings: &'a [usize],
@@ -126,7 +126,7 @@ fn inspect_values_of_head(request: &Request<'_>, inspection: &mut Inspection<'_>
         }
     }
     values.pairs(Place::Query, query);
-    duplicates::inspect(&[Part::Pairs(Place::Query, query)], 0, &mut values);
+    duplicates::inspect(&duplicates::groups(&[Part::Pairs(Place::Query, query)], 0), &mut values);
     for &(name, value) in request.headers {
         values.header(name, value);
     }
@@ -211,7 +211,7 @@ impl Values<'_, '_> {
                         self.give(Place::Cookie, name, value);
                     }
                 });
-                duplicates::inspect(&[Part::Pairs(Place::Cookie, value)], 0, self);
+                duplicates::inspect(&duplicates::groups(&[Part::Pairs(Place::Cookie, value)], 0), self);
             }
             HeaderKind::UserAgent => self.give(Place::UserAgent, name, value),
             HeaderKind::Referer => self.give(Place::Referer, name, &percent_decoded(value, false)),

@@ -141,6 +141,9 @@ fn one<'a>(piece: &'a [u8], values: &mut Values<'_, '_>) -> Option<Field<'a>> {
         return None;
     }
     values.own(Kind::Multipart, head.name, content);
+    if values.inspection.known().has(Place::Multipart, head.name) {
+        return Some((head.name, content));
+    }
     let is_json = is_kind("application/json");
     if !is_json || json::inspect(content, &[], values) {
         values.give(Place::Multipart, head.name, content);

@@ -6,6 +6,7 @@ use crate::rules::id;
 use crate::scanner::Inspection;
 use crate::verdict::{Place, Source};
 
+use super::duplicates::{self, Part};
 use super::{MOST, Request, pairs, percent_decoded};
 
 /// Hands on method, target, headers and cookies.
@@ -43,7 +44,13 @@ pub fn head(request: &Request<'_>, inspection: &mut Inspection<'_>) {
             });
         }
     }
-    if count > MOST {
+    if count <= MOST {
+        let cookies = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"cookie"));
+        let cookies: Vec<Part<'_>> = cookies.map(|(_, value)| Part::Pairs(Place::Cookie, value)).collect();
+        for parts in [&[Part::Pairs(Place::Query, query)][..], &cookies] {
+            duplicates::ask_own(&duplicates::groups(parts, 0), inspection);
+        }
+    } else {
         inspection.note(id::PROTOCOL_TOO_COSTLY, Source { place: Place::Query, name: b"" }, b"");
     }
 }

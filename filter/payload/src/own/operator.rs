@@ -84,7 +84,11 @@ impl Operator {
             }
             Self::Detect(attack) => {
                 let mut inspection = tools.scanner.begin(tools.settings, tools.scratch);
-                inspection.value(Source { place: Place::Query, name: b"" }, value);
+                let source = Source { place: Place::Query, name: b"" };
+                match tools.apart {
+                    Some(values) => inspection.together(source, values, &[value]),
+                    None => inspection.value(source, value),
+                }
                 let family = match attack {
                     Attack::Sqli => Family::Sqli,
                     Attack::Xss => Family::Xss,
@@ -104,4 +108,6 @@ pub(super) struct Tools<'a> {
     pub scratch: &'a mut Scratch,
     /// Those of the built-in rules, as a rule of an operator asks for them: all of level 1.
     pub settings: &'a Settings,
+    /// The values that the one at hand is joined of.
+    pub apart: Option<&'a [Vec<u8>]>,
 }

@@ -6,9 +6,9 @@ use crate::rules::Family;
 use crate::scanner::{Scanner, Scratch};
 use crate::settings::Settings;
 
-use super::operator::Tools;
+use super::operator::{Operator, Tools};
 use super::target::Kind;
-use super::{Group, Label, OwnRules, transform};
+use super::{Condition, Group, Label, OwnRules, transform};
 
 /// The work for one request: about a state of an expression on a byte each. Who makes it cost more is refused.
 pub const STEPS: u64 = 20_000_000;
@@ -39,6 +39,17 @@ pub struct Evidence {
     pub kind: Kind,
     pub name: Vec<u8>,
     pub excerpt: Vec<u8>,
+}
+
+/// A value, as the rules are asked about it.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// What it is; several where it is joined of such.
+    pub kinds: &'a [Kind],
+    pub name: &'a [u8],
+    pub value: &'a [u8],
+    /// The values that it is joined of. The rules were asked about each of them already.
+    pub joined: Option<&'a [Vec<u8>]>,
 }
 
 /// A rule of an operator whose conditions are met.
@@ -75,27 +86,25 @@ impl State {
         })
     }
 
-    /// Asks the rules about one value.
-    pub fn value(
-        &mut self,
-        scanner: &Scanner,
-        settings: &Settings,
-        buffers: &mut OwnScratch,
-        (kind, name): (Kind, &[u8]),
-        value: &[u8],
-    ) {
+    /// Asks the rules about one value. A condition that each value must meet for itself (`not`) is not asked about joined ones.
+    pub fn ask(&mut self, scanner: &Scanner, settings: &Settings, buffers: &mut OwnScratch, asked: Asked<'_>) {
+        let Asked { kinds, name, value: sent, joined } = asked;
+        let Some(&kind) = kinds.first() else { return };
+        let all = kinds.iter().fold(0, |all, kind| all | kind.bit());
         let rules = &*settings.own;
         self.met.resize_with(rules.conditions.len(), || None);
-        for group in rules.groups.iter().filter(|group| group.kinds & kind.bit() != 0) {
+        for group in rules.groups.iter().filter(|group| group.kinds & all == all) {
             if self.is_spent() {
                 return;
             }
             self.spent += 1 + group.members.len() as u64 / 4;
             let asks = |state: &Self, number: &usize| {
                 let Some(ready) = rules.conditions.get(*number) else { return false };
+                let Condition { targets, except, negated, .. } = &ready.condition;
                 state.met.get(*number).is_some_and(Option::is_none)
-                    && ready.condition.targets.iter().any(|target| target.takes(kind, name))
-                    && !ready.condition.except.iter().any(|target| target.takes(kind, name))
+                    && !(*negated && joined.is_some())
+                    && kinds.iter().all(|kind| targets.iter().any(|target| target.takes(*kind, name)))
+                    && !kinds.iter().any(|kind| except.iter().any(|target| target.takes(*kind, name)))
                     && !rules
                         .rules
                         .get(ready.rule)
@@ -107,22 +116,34 @@ impl State {
             }
             let asked: Vec<(usize, bool)> = asked.map(|(&number, &sleeps)| (number, sleeps)).collect();
             let OwnScratch { scratch, settings, value: changed, other, lower, awake } = &mut *buffers;
-            let value = match group.chain.is_empty() {
-                true => value,
-                false => {
+            let detects = |number: usize| {
+                let ready = rules.conditions.get(number);
+                ready.is_some_and(|ready| matches!(ready.condition.operator, Operator::Detect(_)))
+            };
+            let apart = joined.filter(|_| asked.iter().any(|(number, _)| detects(*number))).map(|values| {
+                let mut changed_alone = |value: &Vec<u8>| {
                     self.spent = self.spent.saturating_add((value.len() as u64 + 8) * group.chain.len() as u64);
-                    transform::apply(&group.chain, value, changed, other)
+                    transform::apply(&group.chain, value, changed, other).to_vec()
+                };
+                values.iter().map(&mut changed_alone).collect::<Vec<_>>()
+            });
+            let value = match group.chain.is_empty() {
+                true => sent,
+                false => {
+                    self.spent = self.spent.saturating_add((sent.len() as u64 + 8) * group.chain.len() as u64);
+                    transform::apply(&group.chain, sent, changed, other)
                 }
             };
             wake(group, value, rules.conditions.len(), lower, awake);
             self.spent = self.spent.saturating_add(value.len() as u64);
-            let mut tools = Tools { scanner, scratch, settings };
+            let mut tools = Tools { scanner, scratch, settings, apart: apart.as_deref() };
             for (number, sleeps) in asked {
                 let Some(ready) = rules.conditions.get(number) else { continue };
                 if sleeps && !awake.get(number).copied().unwrap_or(false) {
                     continue;
                 }
-                self.spent = self.spent.saturating_add(ready.condition.operator.cost(value.len()));
+                let times = if apart.is_some() && detects(number) { 2 } else { 1 };
+                self.spent = self.spent.saturating_add(times * ready.condition.operator.cost(value.len()));
                 if self.is_spent() {
                     break;
                 }

@@ -3,6 +3,7 @@
 //! A description says what a service takes; the rules take that and nothing else. What cannot be checked as it is described is refused,
 //! or is said to be unchecked.
 
+mod form;
 mod schema;
 mod security;
 
@@ -208,7 +209,7 @@ impl Api<'_> {
     ) -> Value {
         let what = format!("{what}, {kind} parameter {name:?}");
         let mut made = Map::from_iter([("in".to_owned(), json!(kind)), ("name".to_owned(), json!(name))]);
-        if parameter.get("required") == Some(&Value::Bool(true)) && kind != "path" {
+        if is_required(parameter, (&what, line), notes) && kind != "path" {
             made.insert("required".to_owned(), json!(true));
         }
         let written = parameter.get("schema").map(|schema| resolved(self.document, schema));
@@ -260,12 +261,15 @@ impl Api<'_> {
         notes: &mut Notes,
     ) {
         let what = format!("{what}, body");
-        let (mut json_types, mut others, mut asked) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut json_types, mut form_types, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut asked, mut form) = (Vec::new(), None);
         let mut takes_all = false;
         for (kind, media) in body.get("content").and_then(Value::as_object).into_iter().flatten() {
             let plain = kind.split(';').next().unwrap_or_default().trim();
-            match MediaRange::parse(plain) {
-                Some(range) if range.is_json() => {
+            let described = form::Body { document: self.document, kind: plain, media, what: &what, line };
+            let made = if form::is_form(plain) { described.form(schemas, notes) } else { None };
+            match (MediaRange::parse(plain), made) {
+                (Some(range), _) if range.is_json() => {
                     json_types.push(plain.to_owned());
                     let schema = media.get("schema");
                     let schema = schema.map_or(Value::Bool(true), |schema| schemas.convert(schema, &what, notes));
@@ -273,14 +277,22 @@ impl Api<'_> {
                         asked.push(schema);
                     }
                 }
-                Some(_) => others.push(plain.to_owned()),
-                None => takes_all = true,
+                (Some(_), Some(made)) if form.as_ref().is_none_or(|form| *form == made) => {
+                    form_types.push(plain.to_owned());
+                    form = Some(made);
+                }
+                (Some(_), Some(_)) => {
+                    let problem = format!("{plain} has other fields than another form: it is refused");
+                    notes.stricter(line, &what, &problem, "give it a rule of its own, matched by a header");
+                }
+                (Some(_), None) => others.push(plain.to_owned()),
+                (None, _) => takes_all = true,
             }
         }
-        if body.get("required") == Some(&Value::Bool(true)) {
+        if is_required(body, (&what, line), notes) {
             input.insert("require_body".to_owned(), json!(true));
         }
-        if json_types.is_empty() {
+        if json_types.is_empty() && form.is_none() {
             let hint = "payload rules look for attacks in it all the same";
             notes.note(line, &what, "is checked by its type and its size alone", hint);
             if !takes_all && !others.is_empty() {
@@ -289,16 +301,37 @@ impl Api<'_> {
             return;
         }
         if takes_all || !others.is_empty() {
-            let problem =
-                "other types than JSON are refused, as no rule checks a schema for some bodies and none for others";
-            notes.stricter(line, &what, problem, "give them a rule of their own, matched by a header");
+            let checked = match (json_types.is_empty(), form.is_none()) {
+                (false, true) => "JSON",
+                (true, _) => "forms",
+                (false, false) => "JSON and forms",
+            };
+            let problem = format!(
+                "other types than {checked} are refused, as no rule checks some bodies and takes others unchecked"
+            );
+            notes.stricter(line, &what, &problem, "give them a rule of their own, matched by a header");
         }
+        json_types.extend(form_types);
         input.insert("content_types".to_owned(), json!(json_types));
-        let schema = match asked.as_slice() {
-            [one] => one.clone(),
-            several => json!({"anyOf": several}),
-        };
-        input.insert("schema".to_owned(), schema);
+        match asked.as_slice() {
+            [] => {}
+            [one] => drop(input.insert("schema".to_owned(), one.clone())),
+            several => drop(input.insert("schema".to_owned(), json!({"anyOf": several}))),
+        }
+        input.extend(form.map(|form| ("form".to_owned(), form)));
+    }
+}
+
+/// Whether `required` says so. A `yes` of YAML 1.1 is text in 1.2, and was meant.
+fn is_required(part: &Value, (what, line): (&str, usize), notes: &mut Notes) -> bool {
+    match part.get("required") {
+        None => false,
+        Some(Value::Bool(required)) => *required,
+        Some(other) => {
+            let problem = format!("`required` is {other}, neither true nor false: it is required here");
+            notes.stricter(line, what, &problem, "write `true` or `false`");
+            true
+        }
     }
 }
 

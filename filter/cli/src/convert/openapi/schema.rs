@@ -113,7 +113,13 @@ impl<'a> Schemas<'a> {
                 _ => return self.refuse(&inner, "is a keyword that is not carried out", notes),
             }
         }
-        Value::Object(made)
+        match with_choices(&mut made) {
+            true => Value::Object(made),
+            false => {
+                let problem = "has numbers inside of lists or objects that Envoy's YAML has no form for";
+                self.refuse(&format!("{at}.enum"), problem, notes)
+            }
+        }
     }
 
     fn reference(&mut self, reference: &Value) -> Option<String> {
@@ -134,7 +140,7 @@ impl<'a> Schemas<'a> {
     }
 
     /// What a request need not have: properties that only responses do.
-    fn required(&self, value: &Value, members: &Map<String, Value>) -> Value {
+    pub fn required(&self, value: &Value, members: &Map<String, Value>) -> Value {
         let is_read_only = |name: &Value| {
             let property = members.get("properties").and_then(|all| all.get(name.as_str()?));
             property.map(|property| resolved(self.document, property)).and_then(|property| property.get("readOnly"))
@@ -142,6 +148,45 @@ impl<'a> Schemas<'a> {
         };
         value.as_array().into_iter().flatten().filter(|name| !is_read_only(name)).cloned().collect()
     }
+}
+
+/// Envoy makes text of numbers that are no whole ones of 32 bits. Where an `enum` or a `const` does not stand beside a `type` that says
+/// what they are, they get one of their own. False where that cannot be.
+fn with_choices(made: &mut Map<String, Value>) -> bool {
+    fn is_odd(value: &Value) -> bool {
+        value.is_number() && value.as_i64().is_none_or(|number| i32::try_from(number).is_err())
+    }
+    fn holds_odd(value: &Value) -> bool {
+        match value {
+            Value::Array(elements) => elements.iter().any(holds_odd),
+            Value::Object(members) => members.values().any(holds_odd),
+            value => is_odd(value),
+        }
+    }
+    for word in ["enum", "const"] {
+        let choices = match made.get(word) {
+            Some(Value::Array(list)) if word == "enum" => list.clone(),
+            Some(value) => vec![value.clone()],
+            None => continue,
+        };
+        if !choices.iter().any(holds_odd) {
+            continue;
+        }
+        let (numbers, others): (Vec<Value>, Vec<Value>) = choices.into_iter().partition(Value::is_number);
+        if others.iter().any(holds_odd) {
+            return false;
+        }
+        made.remove(word);
+        let mut parts = vec![json!({"type": "number", "enum": numbers})];
+        if !others.is_empty() {
+            parts.push(json!({"enum": others}));
+        }
+        let all = made.entry("allOf").or_insert_with(|| json!([]));
+        if let Some(all) = all.as_array_mut() {
+            all.push(json!({"anyOf": parts}));
+        }
+    }
+    true
 }
 
 /// What a `$ref` of the document leads to; the value itself where it is none.

@@ -9,13 +9,13 @@ use crate::config::units::Size;
 use crate::{section, words};
 
 section! {
-    /// What requests may look like: sizes and counts, content types, JSON, parameters. What is not set has the value that is given here.
+    /// What requests may look like: sizes and counts, content types, JSON, forms, parameters. What is not set has the value that is given here.
     pub struct InputSection {
         /// Whether requests are checked at all. `off` at a rule lifts the checks of `defaults`.
         checks: bool = true,
         /// `monitor` counts and logs what they would refuse.
         mode: Option<Mode>,
-        /// Content types that a body may have, such as `application/json`, `image/*` or `*/*+json`: 415 otherwise. Every one unless said otherwise; JSON where there is a `schema`.
+        /// Content types that a body may have, such as `application/json`, `image/*` or `*/*+json`: 415 otherwise. Every one unless said otherwise; JSON where there is a `schema`, forms where there is a `form`.
         content_types: Option<OneOrMany<String>>,
         /// The longest head: names and values of all header lines, method and target included. 431.
         max_head: Size = "32KiB",
@@ -41,6 +41,8 @@ section! {
         json: InputJsonSection = {},
         /// The JSON Schema (draft 2020-12) that a JSON body must meet: 422 otherwise. A schema, or the name of one in `schemas`.
         schema: Option<Value>,
+        /// What a form must meet, be it `application/x-www-form-urlencoded` or `multipart/form-data`.
+        form: Option<FormSection>,
         /// Parameters of path, query, headers and cookies.
         parameters: Vec<ParameterSection>,
         /// Whether a query may have parameters that `parameters` does not declare. 400 otherwise.
@@ -82,10 +84,50 @@ words! {
     }
 }
 
+section! {
+    /// The fields of a form, each with a type. A form that readers could take for several ones is refused with 400: one that is no UTF-8, or whose parts have no strict reading (RFC 7578).
+    pub struct FormSection {
+        /// The fields.
+        fields: Vec<FieldSection>,
+        /// Whether a form may have fields that `fields` does not declare. 400 otherwise.
+        unknown_fields: UnknownParameters = "allow",
+    }
+}
+
+section! {
+    /// A field of a form, and what it must be: 400 otherwise. As with parameters, payload rules skip what its schema leaves no room for an attack in.
+    pub struct FieldSection {
+        /// Its name.
+        name: String,
+        /// Whether a form without it is refused.
+        required: bool = false,
+        /// The JSON Schema (draft 2020-12) of its value, or the name of one in `schemas`. Text unless it says otherwise; where it takes numbers or booleans, a value that reads as one is one. An `array` is given by repetition.
+        schema: Option<Value>,
+        /// Whether the elements of an `array` stand in one value, with commas between.
+        commas: bool = false,
+        /// Whether the value is a JSON document, within the limits of `json`, that `schema` is about.
+        json: bool = false,
+        /// That it is a file, in `multipart/form-data`. A field without it takes none.
+        file: Option<FileSection>,
+    }
+}
+
+section! {
+    /// What a file in a form may be.
+    pub struct FileSection {
+        /// Content types that its part may declare, such as `image/*`: 415 otherwise. Every one, or none, unless said otherwise.
+        content_types: Option<OneOrMany<String>>,
+        /// The largest file: 413. As large as the body may be, unless said otherwise.
+        max_size: Option<Size>,
+        /// The most files in this field. 400.
+        max_count: u64 = 1,
+    }
+}
+
 words! {
-    /// Whether a query may have parameters that are not declared.
+    /// Whether there may be parameters or fields that are not declared.
     pub enum UnknownParameters {
-        /// It may.
+        /// There may.
         Allow = "allow",
         /// 400.
         Deny = "deny",
