@@ -386,7 +386,12 @@ fn attempt(
 /// Runs the patterns over token kinds; they are few, and the kinds are short.
 pub(crate) fn search_tokens(kinds: &[u8], excerpt: &[u8], evidence: &mut Evidence<'_>, steps: &mut Steps) {
     let matcher = Matcher { ops: tables::OPS, classes: tables::CLASSES, words: tables::WORD_LISTS };
-    let present = kinds.iter().skip(1).fold(0u128, |all, &kind| all | 1u128.wrapping_shl(u32::from(kind)));
+    let (mut low, mut high) = (0u64, 0u64);
+    for &kind in kinds.iter().skip(1) {
+        let half = if kind & 64 == 0 { &mut low } else { &mut high };
+        *half |= 1 << (kind & 63);
+    }
+    let present = u128::from(high) << 64 | u128::from(low);
     let context = 1u128.wrapping_shl(u32::from(kinds.first().copied().unwrap_or(0)));
     let groups = tables::TOKEN_GROUPS.iter().filter(|(kind, ..)| kind & (present | context) != 0);
     let patterns = groups.filter_map(|&(_, from, to)| tables::TOKEN_PATTERNS.get(usize::from(from)..usize::from(to)));

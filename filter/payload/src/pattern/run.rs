@@ -1,5 +1,7 @@
 //! Runs a compiled pattern at one position: a backtracking matcher whose work is counted and bounded.
 
+use crate::bytes::{part, rest};
+
 use super::ops::{self, Class, Op, RUN_CAP, holds, is_word};
 
 /// What may still be spent on one request. Patterns that run into the bound say so, and the request counts as suspicious.
@@ -129,11 +131,13 @@ impl Matcher<'_> {
                 }
                 ops::RUN | ops::RUN_HIGH | ops::RUN_HIGHER | ops::RUN_HIGHEST => {
                     let class = self.classes.get(usize::from(a) + 256 * ops::page(kind))?;
-                    let limit = if high == 255 { RUN_CAP as u32 } else { u32::from(high) };
-                    let mut count = 0;
-                    while count < limit && byte_at(here + count).is_some_and(|byte| holds(class, byte)) {
-                        count += 1;
-                    }
+                    let limit = if high == 255 { RUN_CAP } else { usize::from(high) };
+                    let takes = |byte: &&u8| holds(class, **byte);
+                    let from = place(here)?;
+                    let count = match BACK {
+                        true => part(text, 0, from).iter().rev().take(limit).take_while(takes).count(),
+                        false => rest(text, from).iter().take(limit).take_while(takes).count(),
+                    } as u32;
                     *bytes += count / 4;
                     let least = u32::from(low);
                     count >= least && {
