@@ -212,16 +212,16 @@ fn write_literals(searches: &[Search], tables: &pattern::Tables, out: &mut Strin
     for (literal, patterns) in &by_literal {
         let before = patterns.iter().map(|p| p.1).fold(Side::default(), Side::or);
         let behind = patterns.iter().map(|p| p.2).fold(Side::default(), Side::or);
-        let around = Around::new(before, behind);
-        gated.push((literal.as_slice(), around));
+        let union = Around::new(before, behind);
         let list = patterns.iter().map(|&(number, before, behind)| (number, Around::new(before, behind)));
         let list: Vec<_> = list.map(|(number, around)| (number, arounds.number(around), around.shapes())).collect();
         // Words of one list belong to the same patterns in the same way.
-        let around = arounds.number(around);
+        let around = arounds.number(union);
         let (known, group) = (groups.all.len(), groups.number((list.clone(), around)));
         let limits = list.iter().map(|&(number, ..)| &searches[number]);
         let views = limits.clone().map(|s| s.views).fold(0, |a, b| a | b);
         group_of.push((group, views as u8));
+        gated.push((literal.as_slice(), union, views));
         if usize::from(group) < known {
             continue;
         }
@@ -240,7 +240,10 @@ fn write_literals(searches: &[Search], tables: &pattern::Tables, out: &mut Strin
         .unwrap();
     }
     let trie = Trie::new(by_literal.keys().map(Vec::as_slice).zip(group_of));
-    let gate = Gate::new(gated.into_iter());
+    let gate = |views: u32| {
+        let read = gated.iter().filter(|(.., of)| of & views != 0);
+        Gate::new(read.map(|&(literal, around, _)| (literal, around))).rows
+    };
     writeln!(out, "pub static GROUPS: &[Group] = &[{group_lines}];").unwrap();
     writeln!(out, "pub static TARGETS: &[Target] = &[{}];", targets.join(",")).unwrap();
     let mut sets = Numbered::default();
@@ -259,7 +262,9 @@ fn write_literals(searches: &[Search], tables: &pattern::Tables, out: &mut Strin
     writeln!(out, "pub static UNITS: &[u32] = &{:?};", trie.units).unwrap();
     writeln!(out, "pub static GROUP_AT: &[u16] = &{:?};", trie.groups).unwrap();
     writeln!(out, "pub static BYTE_CLASSES: [u8; 256] = {:?};", trie::classes()).unwrap();
-    writeln!(out, "pub static GATE: [u64; 8192] = {:?};", gate.rows).unwrap();
+    writeln!(out, "pub static GATE: [u64; 8192] = {:?};", gate(u32::MAX)).unwrap();
+    let derived = mask(&["sql", "shell", "path", "squeezed"].map(str::to_owned), VIEWS, "");
+    writeln!(out, "pub static DERIVED_GATE: [u64; 8192] = {:?};", gate(derived)).unwrap();
 }
 
 /// Different values, each of which has a number.

@@ -4,6 +4,7 @@
 //! Both are made at build time, and read where they are.
 
 use crate::rules::tables;
+use crate::views::View;
 
 /// What can stand around a literal where a pattern matches: sets of classes of bytes, in [`tables::CLASS_SETS`].
 pub struct Around {
@@ -113,19 +114,23 @@ const BLOCK: usize = 64;
 /// Calls `found` for every literal in `text` for which one of `views` is read, in the order in which they begin.
 #[inline]
 pub fn each(text: &[u8], views: u8, mut found: impl FnMut(&Hit)) {
+    let gate = if views & View::TEXT == 0 { &tables::DERIVED_GATE } else { &tables::GATE };
     let mut open = [0; BLOCK];
     for from in (0..text.len()).step_by(BLOCK) {
-        let count = open_places(text, from, &mut open);
+        let count = open_places(gate, text, from, &mut open);
         for &start in open.iter().take(count) {
             walk(text, start, views, &mut found);
         }
     }
 }
 
+/// Which three bytes a literal can begin with: see `build/trie.rs`.
+type Gate = [u64; 8192];
+
 /// Writes down which of the places from `from` on the gate lets through, and gives how many these are. Without a branch for each: in
 /// running text it could not be foreseen.
 #[inline(never)]
-fn open_places(text: &[u8], from: usize, open: &mut [usize; BLOCK]) -> usize {
+fn open_places(gate: &Gate, text: &[u8], from: usize, open: &mut [usize; BLOCK]) -> usize {
     let before = from.checked_sub(1).map_or(END, |before| class_at(text, before));
     let (mut kind, mut pair) = (row_of(before), class_at(text, from) << 6 | class_at(text, from + 1));
     let mut count = 0;
@@ -133,7 +138,7 @@ fn open_places(text: &[u8], from: usize, open: &mut [usize; BLOCK]) -> usize {
         if let Some(slot) = open.get_mut(count) {
             *slot = at;
         }
-        count += is_open(kind | pair, third);
+        count += is_open(gate, kind | pair, third);
         kind = row_of(pair >> 6);
         pair = (pair << 6 | third) & 0xfff;
     };
@@ -169,8 +174,8 @@ fn class(byte: u8) -> usize {
 
 #[allow(clippy::indexing_slicing)]
 #[inline(always)]
-fn is_open(row: usize, third: usize) -> usize {
-    (tables::GATE[row & 0x1fff] >> (third & 63) & 1) as usize
+fn is_open(gate: &Gate, row: usize, third: usize) -> usize {
+    (gate[row & 0x1fff] >> (third & 63) & 1) as usize
 }
 
 #[inline]
