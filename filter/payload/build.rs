@@ -20,8 +20,8 @@ use std::fmt::Write;
 use std::path::Path;
 use std::{env, fs};
 
-use border::{Border, Code};
-use trie::{Gate, Trie};
+use border::{Border, Code, Side};
+use trie::{Around, Gate, Trie};
 
 const VIEWS: &[&str] = &["text", "sql", "shell", "path", "tokens", "squeezed", "base64"];
 const PLACES: &[&str] = &[
@@ -102,13 +102,18 @@ fn main() {
                 token_patterns.push((rarest(compiled.needs), line));
                 continue;
             }
+            let search = Search { compiled, views, level: rule.level, places };
             writeln!(
                 patterns,
-                "Pattern {{ rule: {number}, forward: {}, backward: {}, reach: {} }},",
-                compiled.forward, compiled.backward, compiled.reach
+                "Pattern {{ rule: {number}, forward: {}, backward: {}, reach: {}, places: {}, views: {views}, level: {} }},",
+                search.compiled.forward,
+                search.compiled.backward,
+                search.compiled.reach,
+                search.places(),
+                search.level
             )
             .unwrap();
-            searches.push(Search { compiled, views, level: rule.level, places });
+            searches.push(search);
         }
     }
     writeln!(out, "];").unwrap();
@@ -141,6 +146,12 @@ struct Search {
     places: u32,
 }
 
+impl Search {
+    fn places(&self) -> u32 {
+        if self.places == 0 { 0xffff } else { self.places }
+    }
+}
+
 /// The kind of token that a pattern needs and that the fewest texts have; 0 if it needs none.
 fn rarest(needs: u128) -> usize {
     // What ordinary text is made of, the most usual first; no pattern is looked at whose rarest kind a text does not have.
@@ -168,14 +179,15 @@ fn write_token_patterns(mut patterns: Vec<(usize, String)>, out: &mut String) {
 fn write_literals(searches: &[Search], tables: &pattern::Tables, out: &mut String) {
     let words = tables.used_lists.iter().map(|name| tables.words[name].as_slice()).collect();
     let code = Code { ops: &tables.ops, classes: &tables.classes, words };
-    let mut by_literal: BTreeMap<Vec<u8>, Vec<(usize, Border, Border)>> = BTreeMap::new();
+    let mut by_literal: BTreeMap<Vec<u8>, Vec<(usize, Side, Side)>> = BTreeMap::new();
     for (number, Search { compiled, .. }) in searches.iter().enumerate() {
         for literal in &compiled.literals {
             let bytes: Vec<u8> = literal.chars().map(|c| c as u8).collect();
             assert!(!bytes.iter().any(u8::is_ascii_uppercase), "{literal}: views are in lower case");
-            let (mut before, mut behind) = code.around(compiled.forward, &bytes);
+            let (next, mut behind) = code.around(compiled.forward, &bytes);
+            let mut before = Side::ALL.and(next);
             if compiled.backward != 0 {
-                before = before.and(code.before(compiled.backward, bytes[0]));
+                before = code.before(compiled.backward, bytes[0]).and(next);
             }
             if compiled.border {
                 before = before.and(Border::words(false));
@@ -186,58 +198,95 @@ fn write_literals(searches: &[Search], tables: &pattern::Tables, out: &mut Strin
             // A node of the trie has no byte 0; what stands before it is searched for.
             let length = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
             if length < bytes.len() {
-                behind = Border::ALL;
+                behind = Side::ALL;
             }
             if !before.is_empty() && !behind.is_empty() {
                 by_literal.entry(bytes[..length].to_vec()).or_default().push((number, before, behind));
             }
         }
     }
-    let mut borders: Vec<Border> = Vec::new();
-    let mut number_of = |border: Border| {
-        let at = borders.iter().position(|known| *known == border).unwrap_or_else(|| {
-            borders.push(border);
-            borders.len() - 1
-        });
-        u16::try_from(at).unwrap()
-    };
-    let (mut literals, mut targets, mut gated) = (String::new(), Vec::new(), Vec::new());
+    let (mut arounds, mut groups, mut targets, mut gated) =
+        (Numbered::default(), Numbered::default(), Vec::new(), vec![]);
+    let mut group_lines = String::new();
+    let mut group_of = Vec::new();
     for (literal, patterns) in &by_literal {
-        let all = |of: fn(&(usize, Border, Border)) -> Border| patterns.iter().map(of).reduce(Border::or).unwrap();
-        let (before, behind) = (all(|p| p.1), all(|p| p.2));
-        gated.push((literal.as_slice(), before, behind));
-        let patterns: Vec<_> = patterns.iter().map(|&(n, a, b)| (n as u16, number_of(a), number_of(b))).collect();
-        let limits = patterns.iter().map(|p| &searches[usize::from(p.0)]);
-        let places = limits.clone().map(|s| if s.places == 0 { 0xffff } else { s.places }).fold(0, |a, b| a | b);
+        let before = patterns.iter().map(|p| p.1).fold(Side::default(), Side::or);
+        let behind = patterns.iter().map(|p| p.2).fold(Side::default(), Side::or);
+        let union = Around::new(before, behind);
+        let list = patterns.iter().map(|&(number, before, behind)| (number, Around::new(before, behind)));
+        let list: Vec<_> = list.map(|(number, around)| (number, arounds.number(around), around.shapes())).collect();
+        // Words of one list belong to the same patterns in the same way.
+        let around = arounds.number(union);
+        let (known, group) = (groups.all.len(), groups.number((list.clone(), around)));
+        let limits = list.iter().map(|&(number, ..)| &searches[number]);
         let views = limits.clone().map(|s| s.views).fold(0, |a, b| a | b);
+        group_of.push((group, views as u8));
+        gated.push((literal.as_slice(), union, views));
+        if usize::from(group) < known {
+            continue;
+        }
+        let places = limits.clone().map(Search::places).fold(0, |a, b| a | b);
         let level = limits.map(|s| s.level).min().unwrap();
         let from = targets.len();
-        for (number, before, behind) in patterns {
-            let Search { views, level, places, .. } = searches[usize::from(number)];
-            let places = if places == 0 { 0xffff } else { places };
-            targets.push(format!(
-                "Target {{ pattern: {number}, around: Around {{ before: {before}, behind: {behind}, places: {places}, views: {views}, level: {level} }} }}"
-            ));
-        }
-        let (before, behind) = (number_of(before), number_of(behind));
+        let shapes = list.iter().fold(0, |all, (.., shapes)| all | shapes);
+        targets.extend(list.iter().map(|(number, around, shapes)| {
+            format!("Target {{ pattern: {number}, around: {around}, shapes: {shapes} }}")
+        }));
+        let to = targets.len();
         writeln!(
-            literals,
-            "Literal {{ from: {from}, to: {}, around: Around {{ before: {before}, behind: {behind}, places: {places}, views: {views}, level: {level} }} }},",
-            targets.len()
+            group_lines,
+            "Group {{ from: {from}, to: {to}, around: {around}, shapes: {shapes}, places: {places}, views: {views}, level: {level} }},"
         )
         .unwrap();
     }
-    let trie = Trie::new(by_literal.keys().map(Vec::as_slice));
-    let gate = Gate::new(gated.into_iter());
-    let borders: Vec<_> = borders.iter().map(|border| (border.bytes, border.nothing)).collect();
-    let classes = gate.classes;
-    writeln!(out, "pub static LITERALS: &[Literal] = &[{literals}];").unwrap();
+    let trie = Trie::new(by_literal.keys().map(Vec::as_slice).zip(group_of));
+    let gate = |views: u32| {
+        let read = gated.iter().filter(|(.., of)| of & views != 0);
+        Gate::new(read.map(|&(literal, around, _)| (literal, around))).rows
+    };
+    writeln!(out, "pub static GROUPS: &[Group] = &[{group_lines}];").unwrap();
     writeln!(out, "pub static TARGETS: &[Target] = &[{}];", targets.join(",")).unwrap();
-    writeln!(out, "pub static BORDERS: &[(Class, bool)] = &{borders:?};").unwrap();
+    let mut sets = Numbered::default();
+    writeln!(out, "pub static AROUND: &[Around] = &[").unwrap();
+    for Around { before, behind, beyond_before, beyond_behind } in arounds.all {
+        let [before, behind, beyond_before, beyond_behind] =
+            [before, behind, beyond_before, beyond_behind].map(|set| sets.number(set));
+        writeln!(
+            out,
+            "Around {{ before: {before}, behind: {behind}, beyond_before: {beyond_before}, beyond_behind: {beyond_behind} }},"
+        )
+        .unwrap();
+    }
+    writeln!(out, "];").unwrap();
+    writeln!(out, "pub static CLASS_SETS: &[u64] = &{:?};", sets.all).unwrap();
     writeln!(out, "pub static UNITS: &[u32] = &{:?};", trie.units).unwrap();
-    writeln!(out, "pub static LITERAL_AT: &[u16] = &{:?};", trie.literals).unwrap();
-    writeln!(out, "pub static BYTE_CLASSES: [u8; 256] = {classes:?};").unwrap();
-    writeln!(out, "pub static GATE: [u64; 8192] = {:?};", gate.rows).unwrap();
+    writeln!(out, "pub static GROUP_AT: &[u16] = &{:?};", trie.groups).unwrap();
+    writeln!(out, "pub static BYTE_CLASSES: [u8; 256] = {:?};", trie::classes()).unwrap();
+    writeln!(out, "pub static GATE: [u64; 8192] = {:?};", gate(u32::MAX)).unwrap();
+    let derived = mask(&["sql", "shell", "path", "squeezed"].map(str::to_owned), VIEWS, "");
+    writeln!(out, "pub static DERIVED_GATE: [u64; 8192] = {:?};", gate(derived)).unwrap();
+}
+
+/// Different values, each of which has a number.
+struct Numbered<T> {
+    all: Vec<T>,
+    numbers: BTreeMap<T, u16>,
+}
+
+impl<T> Default for Numbered<T> {
+    fn default() -> Self {
+        Self { all: Vec::new(), numbers: BTreeMap::new() }
+    }
+}
+
+impl<T: Ord + Clone> Numbered<T> {
+    fn number(&mut self, value: T) -> u16 {
+        let next = u16::try_from(self.all.len()).unwrap();
+        *self.numbers.entry(value.clone()).or_insert_with(|| {
+            self.all.push(value);
+            next
+        })
+    }
 }
 
 fn camel(word: &str) -> String {

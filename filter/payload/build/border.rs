@@ -1,5 +1,6 @@
-//! Which bytes can stand right before and right behind a literal where its pattern matches: found by running the pattern's code
-//! over the literal, on all of its branches at once. Too many bytes cost time at run time, one too few would lose matches.
+//! Which bytes can stand around a literal where its pattern matches: right before it and right behind it, and one further where that
+//! byte is a space, as in running text nearly all are. Found by running the pattern's code over the literal, on all of its branches at
+//! once. Too many bytes cost time at run time, one too few would lose matches.
 
 use std::collections::BTreeSet;
 
@@ -26,6 +27,10 @@ impl Border {
         ops::holds(&self.bytes, byte)
     }
 
+    fn has_space(&self) -> bool {
+        self.holds(b' ')
+    }
+
     pub fn is_empty(&self) -> bool {
         !self.nothing && self.bytes == [0; 4]
     }
@@ -40,6 +45,45 @@ impl Border {
 
     fn add(&mut self, byte: u8) {
         self.bytes[usize::from(byte >> 6)] |= 1 << (byte & 63);
+    }
+
+    fn without_space(mut self) -> Self {
+        self.bytes[usize::from(b' ' >> 6)] &= !(1 << (b' ' & 63));
+        self
+    }
+}
+
+/// What can stand at one side of a literal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Side {
+    /// Next to it.
+    pub next: Border,
+    /// Beyond that, where a space is next to it; everything where none can be.
+    pub beyond: Border,
+}
+
+impl Side {
+    pub const ALL: Self = Self { next: Border::ALL, beyond: Border::ALL };
+
+    /// A space that nothing can stand beyond is none.
+    fn new(next: Border, beyond: Border) -> Self {
+        match next.has_space() && !beyond.is_empty() {
+            true => Self { next, beyond },
+            false => Self { next: next.without_space(), beyond: Border::ALL },
+        }
+    }
+
+    pub fn and(self, next: Border) -> Self {
+        Self::new(self.next.and(next), self.beyond)
+    }
+
+    pub fn or(self, other: Self) -> Self {
+        let beyond = |side: &Self| if side.next.has_space() { side.beyond } else { Border::default() };
+        Self::new(self.next.or(other.next), beyond(&self).or(beyond(&other)))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.next.is_empty()
     }
 }
 
@@ -84,49 +128,71 @@ impl Asked {
 
 impl Code<'_> {
     /// What can stand before and behind `literal` where the code at `forward` matches from its start on.
-    pub fn around(&self, forward: u16, literal: &[u8]) -> (Border, Border) {
+    pub fn around(&self, forward: u16, literal: &[u8]) -> (Border, Side) {
         let start = Branch { code: forward.into(), count: 0, word: None, before: Asked::Nothing, next: Asked::Nothing };
         let (mut branches, mut done) = (BTreeSet::from([start]), BTreeSet::new());
         for (at, &byte) in literal.iter().enumerate() {
             let last = at.checked_sub(1).map(|at| literal[at]);
-            let mut next = BTreeSet::new();
-            for branch in self.spread(branches, last, byte, &mut done) {
-                next.extend(self.take(branch, byte));
-            }
-            branches = next;
+            branches = self.behind_one(&self.spread(branches, last, byte, &mut done), byte);
         }
         let (mut before, mut behind) = (Border::default(), Border::default());
-        let all: Vec<Branch> = self.spread(branches, literal.last().copied(), 0, &mut done).into_iter().collect();
-        for branch in all {
-            let bytes = self.next_of(&branch);
+        let branches = self.spread(branches, literal.last().copied(), 0, &mut done);
+        for branch in &branches {
+            let bytes = self.next_of(branch);
             if !bytes.is_empty() {
                 before = before.or(branch.before.border());
                 behind = behind.or(bytes);
             }
         }
+        let mut behind = Side::new(behind, self.beyond_space(&branches));
         // A branch that matched within the literal asks nothing of what follows it.
         for asked in done {
             before = before.or(asked.border());
-            behind = Border::ALL;
+            behind = Side::ALL;
         }
         (before, behind)
     }
 
     /// What can stand before `literal` where the code at `backward` matches from its start on.
-    pub fn before(&self, backward: u16, first: u8) -> Border {
+    pub fn before(&self, backward: u16, first: u8) -> Side {
         let start =
             Branch { code: backward.into(), count: 0, word: None, before: Asked::Nothing, next: Asked::Nothing };
-        let mut border = Border::default();
-        for branch in self.spread(BTreeSet::from([start]), Some(first), 0, &mut BTreeSet::new()) {
-            border = border.or(match self.ops[branch.code][0] {
-                ops::START => branch.next.border().and(Border::NOTHING),
-                ops::END => Border::ALL,
-                // Words are not read backward.
-                ops::WORD => Border::default(),
-                _ => self.next_of(&branch),
-            });
+        let branches = self.spread(BTreeSet::from([start]), Some(first), 0, &mut BTreeSet::new());
+        let next = branches.iter().map(|branch| self.before_of(branch)).fold(Border::default(), Border::or);
+        // A pattern that matched already asks nothing of what stands further before.
+        let mut beyond = Border::default();
+        for branch in self.spread(self.behind_one(&branches, b' '), Some(b' '), 0, &mut BTreeSet::new()) {
+            beyond = beyond.or(self.before_of(&branch));
         }
-        border
+        let is_matched = |branch: &Branch| self.ops[branch.code][0] == ops::MATCH;
+        Side::new(next, if branches.iter().any(is_matched) { Border::ALL } else { beyond })
+    }
+
+    /// What a branch that is read backward can take next.
+    fn before_of(&self, branch: &Branch) -> Border {
+        match self.ops[branch.code][0] {
+            ops::START => branch.next.border().and(Border::NOTHING),
+            ops::END => Border::ALL,
+            // Words are not read backward.
+            ops::WORD => Border::default(),
+            _ => self.next_of(branch),
+        }
+    }
+
+    /// What can stand behind a space that the branches take next.
+    fn beyond_space(&self, branches: &BTreeSet<Branch>) -> Border {
+        if branches.iter().any(|branch| self.ops[branch.code][0] == ops::MATCH) {
+            return Border::ALL;
+        }
+        let mut beyond = Border::default();
+        for branch in self.spread(self.behind_one(branches, b' '), Some(b' '), 0, &mut BTreeSet::new()) {
+            beyond = beyond.or(self.next_of(&branch));
+        }
+        beyond
+    }
+
+    fn behind_one(&self, branches: &BTreeSet<Branch>, byte: u8) -> BTreeSet<Branch> {
+        branches.iter().filter_map(|&branch| self.take(branch, byte)).collect()
     }
 
     /// The branches from which a byte is taken next, or the end is reached. `last` is the byte before, `None` at the literal's
@@ -168,7 +234,7 @@ impl Code<'_> {
                     }
                 },
                 ops::START if last.is_none() => open.push(Branch { before: Asked::End, ..on }),
-                ops::RUN | ops::RUN_HIGH => {
+                ops::RUN | ops::RUN_HIGH | ops::RUN_HIGHER | ops::RUN_HIGHEST => {
                     if branch.count >= usize::from(low) {
                         open.push(on);
                     }
@@ -210,7 +276,7 @@ impl Code<'_> {
         let kind = self.ops[branch.code][0];
         let taken = Branch { count: branch.count + 1, next: Asked::Nothing, ..branch };
         match kind {
-            ops::RUN | ops::RUN_HIGH | ops::WORD => Some(taken),
+            ops::RUN | ops::RUN_HIGH | ops::RUN_HIGHER | ops::RUN_HIGHEST | ops::WORD => Some(taken),
             ops::BYTE | ops::CLASS => Some(Branch { code: branch.code + 1, count: 0, word: None, ..taken }),
             _ => None,
         }
@@ -227,10 +293,10 @@ impl Code<'_> {
                 border
             }
             ops::CLASS => class(usize::from(a) + 256 * usize::from(low)),
-            ops::RUN | ops::RUN_HIGH => {
+            ops::RUN | ops::RUN_HIGH | ops::RUN_HIGHER | ops::RUN_HIGHEST => {
                 let limit = if high == 255 { ops::RUN_CAP } else { usize::from(high) };
                 match branch.count < limit {
-                    true => class(usize::from(a) + 256 * usize::from(kind == ops::RUN_HIGH)),
+                    true => class(usize::from(a) + 256 * ops::page(kind)),
                     false => Border::default(),
                 }
             }

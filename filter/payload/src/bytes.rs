@@ -28,12 +28,21 @@ pub fn find(text: &[u8], needle: &[u8], from: usize) -> Option<usize> {
     let (&first, tail) = needle.split_first()?;
     let mut at = from;
     loop {
-        let found = rest(text, at).iter().position(|&b| b == first)?;
-        at += found + 1;
+        at += position(rest(text, at), first)? + 1;
         if rest(text, at).starts_with(tail) {
             return Some(at - 1);
         }
     }
+}
+
+/// The position of the first such byte. Looks at blocks of bytes at once, where most have none.
+#[inline]
+#[must_use]
+pub fn position(text: &[u8], byte: u8) -> Option<usize> {
+    const BLOCK: usize = 32;
+    let is_in = |block: &[u8]| block.iter().fold(false, |is_in, &b| is_in | (b == byte));
+    let from = text.chunks_exact(BLOCK).take_while(|block| !is_in(block)).count() * BLOCK;
+    rest(text, from).iter().position(|&b| b == byte).map(|at| from + at)
 }
 
 /// True if `needle` stands somewhere in `text`.

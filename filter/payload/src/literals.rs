@@ -3,16 +3,30 @@
 //! A gate looks at three bytes and at the one before them, and lets few places through; a trie then says which literals begin there.
 //! Both are made at build time, and read where they are.
 
-use crate::pattern::Class;
-use crate::pattern::ops::holds;
 use crate::rules::tables;
+use crate::views::View;
 
-/// What a literal, or a pattern that it belongs to, asks of the place where it stands.
+/// What can stand around a literal where a pattern matches: sets of classes of bytes, in [`tables::CLASS_SETS`].
 pub struct Around {
-    /// The bytes that can stand before it.
+    /// Right before it.
     pub before: u16,
-    /// The bytes that can stand behind it.
+    /// Right behind it.
     pub behind: u16,
+    /// One further, where a space is right before it.
+    pub beyond_before: u16,
+    /// One further, where a space is right behind it.
+    pub beyond_behind: u16,
+}
+
+/// Literals that belong to the same patterns, and what all of these ask of the place where one stands.
+pub struct Group {
+    /// The patterns: `from..to` in [`tables::TARGETS`].
+    pub from: u16,
+    pub to: u16,
+    /// In [`tables::AROUND`].
+    pub around: u16,
+    /// The same by [`Hit::shape`], a bit for each.
+    pub shapes: u16,
     /// The places that are read, as bits of [`crate::Place`].
     pub places: u16,
     /// The views that are read, as bits of [`crate::views::View`].
@@ -21,83 +35,134 @@ pub struct Around {
     pub level: u8,
 }
 
-/// One literal: what all of its patterns ask, and which they are in [`tables::TARGETS`].
-pub struct Literal {
-    pub from: u16,
-    pub to: u16,
-    pub around: Around,
-}
-
-/// One pattern that a literal belongs to.
+/// One pattern of a group, and what it asks of what stands around.
 pub struct Target {
     pub pattern: u16,
-    pub around: Around,
+    pub around: u16,
+    pub shapes: u16,
 }
 
 /// Where a literal stands.
 pub struct Hit {
-    pub literal: &'static Literal,
+    pub group: &'static Group,
     pub start: usize,
-    last: Option<u8>,
-    next: Option<u8>,
+    before: Side,
+    behind: Side,
+    /// What kinds of bytes stand around it, as one bit: what nearly all literals in running text fail at.
+    shape: u16,
+}
+
+/// The classes of the bytes at one side of a literal.
+#[derive(Clone, Copy)]
+struct Side {
+    next: usize,
+    /// Of the byte beyond a space.
+    beyond: Option<usize>,
 }
 
 impl Hit {
-    /// Whether the bytes around the literal are such as `around` asks.
-    pub fn fits(&self, around: &Around) -> bool {
-        stands(around.behind, self.next) && stands(around.before, self.last)
+    /// Whether the bytes around the literal are such as `around` asks, of which `shapes` is a summary.
+    #[inline]
+    pub fn fits(&self, shapes: u16, around: u16) -> bool {
+        if shapes & self.shape == 0 {
+            return false;
+        }
+        let Some(asked) = tables::AROUND.get(usize::from(around)) else { return true };
+        self.behind.fits(asked.behind, asked.beyond_behind) && self.before.fits(asked.before, asked.beyond_before)
     }
 }
 
-fn stands(border: u16, byte: Option<u8>) -> bool {
-    let known: Option<&(Class, bool)> = tables::BORDERS.get(usize::from(border));
-    known.is_none_or(|(class, nothing)| byte.map_or(*nothing, |byte| holds(class, byte)))
+impl Side {
+    #[inline(always)]
+    fn new(next: usize, beyond: impl FnOnce() -> usize) -> Self {
+        Self { next, beyond: (next == SPACE).then(beyond) }
+    }
+
+    /// A letter, a space and a letter, a space and another byte, or another byte.
+    #[inline(always)]
+    fn kind(self) -> u16 {
+        match self.beyond {
+            None if self.next < LETTERS => 0,
+            None => 3,
+            Some(beyond) if beyond < LETTERS => 1,
+            Some(_) => 2,
+        }
+    }
+
+    #[inline(always)]
+    fn fits(self, next: u16, beyond: u16) -> bool {
+        holds(next, self.next) && self.beyond.is_none_or(|class| holds(beyond, class))
+    }
+}
+
+#[inline(always)]
+fn holds(set: u16, class: usize) -> bool {
+    tables::CLASS_SETS.get(usize::from(set)).is_none_or(|set| set >> (class & 63) & 1 == 1)
 }
 
 /// The class of the end of a text; the others are below.
 const END: usize = 63;
 /// The classes whose bytes belong to words: letters, digits, the underscore.
 const WORDS: u64 = ((1 << 27) - 1) | (1 << 54);
+/// The classes below are those of letters.
+const LETTERS: usize = 26;
+/// The class of the space.
+const SPACE: usize = 27;
+/// How many places of a text are looked at before literals are looked for at the open ones.
+const BLOCK: usize = 64;
 
-/// Calls `found` for every literal in `text`, in the order in which they begin.
+/// Calls `found` for every literal in `text` for which one of `views` is read, in the order in which they begin.
 #[inline]
-pub fn each(text: &[u8], mut found: impl FnMut(&Hit)) {
-    let mut from = 0;
-    while let Some(start) = next_open(text, from) {
-        walk(text, start, &mut found);
-        from = start + 1;
+pub fn each(text: &[u8], views: u8, mut found: impl FnMut(&Hit)) {
+    let gate = if views & View::TEXT == 0 { &tables::DERIVED_GATE } else { &tables::GATE };
+    let mut open = [0; BLOCK];
+    for from in (0..text.len()).step_by(BLOCK) {
+        let count = open_places(gate, text, from, &mut open);
+        for &start in open.iter().take(count) {
+            walk(text, start, views, &mut found);
+        }
     }
 }
 
-/// The first place at or behind `from` that the gate lets through.
+/// Which three bytes a literal can begin with: see `build/trie.rs`.
+type Gate = [u64; 8192];
+
+/// Writes down which of the places from `from` on the gate lets through, and gives how many these are. Without a branch for each: in
+/// running text it could not be foreseen.
 #[inline(never)]
-fn next_open(text: &[u8], from: usize) -> Option<usize> {
-    let class_at = |at: usize| text.get(at).map_or(END, |&byte| class(byte));
-    let before = from.checked_sub(1).map_or(END, class_at);
-    let (mut kind, mut pair) = (row_of(before), class_at(from) << 6 | class_at(from + 1));
-    for (at, &byte) in text.get(from + 2..).unwrap_or_default().iter().enumerate() {
-        let third = class(byte);
-        if is_open(kind | pair, third) {
-            return Some(from + at);
+fn open_places(gate: &Gate, text: &[u8], from: usize, open: &mut [usize; BLOCK]) -> usize {
+    let before = from.checked_sub(1).map_or(END, |before| class_at(text, before));
+    let (mut kind, mut pair) = (row_of(before), class_at(text, from) << 6 | class_at(text, from + 1));
+    let mut count = 0;
+    let mut look = |at: usize, third: usize| {
+        if let Some(slot) = open.get_mut(count) {
+            *slot = at;
         }
+        count += is_open(gate, kind | pair, third);
         kind = row_of(pair >> 6);
         pair = (pair << 6 | third) & 0xfff;
+    };
+    let block = text.get(from + 2..).unwrap_or_default();
+    let block = block.get(..BLOCK).unwrap_or(block);
+    for (at, &byte) in block.iter().enumerate() {
+        look(from + at, class(byte));
     }
-    // The last two places, of which the first may have been passed already.
-    let last = text.len().checked_sub(1)?;
-    for at in from.max(last.saturating_sub(1))..=last {
-        let kind = at.checked_sub(1).map_or(0, |before| row_of(class_at(before)));
-        if is_open(kind | class_at(at) << 6 | class_at(at + 1), END) {
-            return Some(at);
-        }
+    // The last two places of the text.
+    for at in from + block.len()..text.len().min(from + BLOCK) {
+        look(at, END);
     }
-    None
+    count
 }
 
 /// The rows for literals behind a byte of this class.
 #[inline(always)]
 fn row_of(class: usize) -> usize {
     ((WORDS >> class & 1) as usize) << 12
+}
+
+#[inline(always)]
+fn class_at(text: &[u8], at: usize) -> usize {
+    text.get(at).map_or(END, |&byte| class(byte))
 }
 
 // A byte is always below 256, and a row within the gate: the compiler drops the checks.
@@ -109,27 +174,30 @@ fn class(byte: u8) -> usize {
 
 #[allow(clippy::indexing_slicing)]
 #[inline(always)]
-fn is_open(row: usize, third: usize) -> bool {
-    tables::GATE[row & 0x1fff] >> third & 1 == 1
+fn is_open(gate: &Gate, row: usize, third: usize) -> usize {
+    (gate[row & 0x1fff] >> (third & 63) & 1) as usize
 }
 
 #[inline]
-fn walk(text: &[u8], start: usize, found: &mut impl FnMut(&Hit)) {
+fn walk(text: &[u8], start: usize, views: u8, found: &mut impl FnMut(&Hit)) {
     const ENDS: u32 = 1 << 8;
+    let views = u32::from(views) << 24;
     let mut unit = tables::UNITS.first().copied().unwrap_or(0);
     let mut at = start;
     while let Some(&byte) = text.get(at) {
-        let node = (unit >> 9) as usize ^ usize::from(byte);
+        let node = (unit >> 9 & 0x7fff) as usize ^ usize::from(byte);
         at += 1;
         unit = tables::UNITS.get(node).copied().unwrap_or(0);
-        if unit & 0xff != u32::from(byte) || byte == 0 {
+        if unit & 0xff != u32::from(byte) || unit & views == 0 {
             return;
         }
         if unit & ENDS != 0 {
-            let number = tables::LITERAL_AT.get(node).map_or(0, |&number| usize::from(number));
-            let Some(literal) = tables::LITERALS.get(number.wrapping_sub(1)) else { return };
-            let last = start.checked_sub(1).and_then(|at| text.get(at)).copied();
-            found(&Hit { literal, start, last, next: text.get(at).copied() });
+            let group = tables::GROUP_AT.get(node).and_then(|&group| tables::GROUPS.get(usize::from(group)));
+            let Some(group) = group else { return };
+            let class_before = |distance| start.checked_sub(distance).map_or(END, |at| class_at(text, at));
+            let before = Side::new(class_before(1), || class_before(2));
+            let behind = Side::new(class_at(text, at), || class_at(text, at + 1));
+            found(&Hit { group, start, before, behind, shape: 1 << (before.kind() * 4 + behind.kind()) });
         }
     }
 }
@@ -154,11 +222,11 @@ mod tests {
         fn the_gate_loses_no_literal(text in "[ -~]{0,40}|([a-z]{1,6}[ (=/'\"`;_]{0,2}){0,8}|(select|union|`|'|\"|cat|alert|\\(|//){0,8}") {
             let text = text.to_ascii_lowercase().into_bytes();
             let mut found = Vec::new();
-            each(&text, |hit| found.push((hit.start, hit.literal.from, hit.fits(&hit.literal.around))));
+            each(&text, 0xff, |hit| found.push((hit.start, hit.group.from, hit.fits(hit.group.shapes, hit.group.around))));
             found.retain(|hit| hit.2);
             let mut all = Vec::new();
             for start in 0..text.len() {
-                walk(&text, start, &mut |hit: &Hit| all.push((hit.start, hit.literal.from, hit.fits(&hit.literal.around))));
+                walk(&text, start, 0xff, &mut |hit: &Hit| all.push((hit.start, hit.group.from, hit.fits(hit.group.shapes, hit.group.around))));
             }
             all.retain(|hit| hit.2);
             prop_assert_eq!(found, all);

@@ -164,7 +164,7 @@ pub struct RuleEntry {
 #[allow(clippy::all, missing_docs)]
 pub mod tables {
     use super::{Family, RuleEntry};
-    use crate::literals::{Around, Literal, Target};
+    use crate::literals::{Around, Group, Target};
     use crate::pattern::{Class, Op, Pattern, TokenPattern};
     include!(concat!(env!("OUT_DIR"), "/tables.rs"));
 }

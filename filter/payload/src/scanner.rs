@@ -4,7 +4,7 @@ use crate::arguments::Known;
 use crate::base64;
 use crate::bytes::{contains, part};
 use crate::clean::CleanValues;
-use crate::literals::{self, Around, Literal};
+use crate::literals::{self, Group};
 use crate::normalise::normalise;
 use crate::own::Kind;
 use crate::own::run::{Asked, OwnScratch, State};
@@ -43,7 +43,7 @@ impl Scanner {
     /// A scanner; none if its tables do not belong together.
     #[must_use]
     pub fn new() -> Option<Self> {
-        (tables::UNITS.len() == tables::LITERAL_AT.len()).then_some(Self(()))
+        (tables::UNITS.len() == tables::GROUP_AT.len()).then_some(Self(()))
     }
 
     /// Starts the inspection of one request.
@@ -368,18 +368,20 @@ fn says_nothing(value: &[u8], kinds: u16) -> bool {
 fn search(text: &[u8], views: u8, evidence: &mut Evidence<'_>, steps: &mut Steps) {
     let matcher = Matcher { ops: tables::OPS, classes: tables::CLASSES, words: tables::WORD_LISTS };
     let (place, level) = (evidence.source.place.bit(), evidence.settings.level);
-    let is_asked = |around: &Around| around.views & views != 0 && around.places & place != 0 && around.level <= level;
-    literals::each(text, |hit| {
-        let Literal { from, to, around } = hit.literal;
+    let is_asked = |of: (u8, u16, u8)| of.0 & views != 0 && of.1 & place != 0 && of.2 <= level;
+    literals::each(text, views, |hit| {
+        let Group { from, to, around, shapes, places, views, level } = *hit.group;
         // What all patterns of a literal ask is looked at once.
-        if !is_asked(around) || !hit.fits(around) {
+        if !is_asked((views, places, level)) || !hit.fits(shapes, around) {
             return;
         }
-        for target in tables::TARGETS.get(usize::from(*from)..usize::from(*to)).unwrap_or_default() {
+        for target in tables::TARGETS.get(usize::from(from)..usize::from(to)).unwrap_or_default() {
+            if !hit.fits(target.shapes, target.around) {
+                continue;
+            }
             let Some(pattern) = tables::PATTERNS.get(usize::from(target.pattern)) else { continue };
             let rule = RuleId(pattern.rule);
-            if !is_asked(&target.around)
-                || !hit.fits(&target.around)
+            if !is_asked((pattern.views, pattern.places, pattern.level))
                 || evidence.has(rule)
                 || (pattern.reach != 0 && hit.start >= usize::from(pattern.reach))
             {
@@ -407,7 +409,12 @@ fn attempt(
 /// Runs the patterns over token kinds; they are few, and the kinds are short.
 pub(crate) fn search_tokens(kinds: &[u8], excerpt: &[u8], evidence: &mut Evidence<'_>, steps: &mut Steps) {
     let matcher = Matcher { ops: tables::OPS, classes: tables::CLASSES, words: tables::WORD_LISTS };
-    let present = kinds.iter().skip(1).fold(0u128, |all, &kind| all | 1u128.wrapping_shl(u32::from(kind)));
+    let (mut low, mut high) = (0u64, 0u64);
+    for &kind in kinds.iter().skip(1) {
+        let half = if kind & 64 == 0 { &mut low } else { &mut high };
+        *half |= 1 << (kind & 63);
+    }
+    let present = u128::from(high) << 64 | u128::from(low);
     let context = 1u128.wrapping_shl(u32::from(kinds.first().copied().unwrap_or(0)));
     let groups = tables::TOKEN_GROUPS.iter().filter(|(kind, ..)| kind & (present | context) != 0);
     let patterns = groups.filter_map(|&(_, from, to)| tables::TOKEN_PATTERNS.get(usize::from(from)..usize::from(to)));

@@ -17,6 +17,11 @@ pub enum View {
     Squeezed = 32,
 }
 
+impl View {
+    /// The value itself, in its normal form.
+    pub const TEXT: u8 = 1;
+}
+
 /// Writes the view to `out`; false if it would be the text itself.
 pub fn derive(view: View, text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
     out.clear();

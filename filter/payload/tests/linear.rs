@@ -3,7 +3,9 @@
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
+use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::Command;
 
 use portcullis_payload::arguments::{self, Request};
@@ -98,7 +100,8 @@ fn repeated(shape: usize, size: usize) -> Vec<u8> {
     text
 }
 
-/// Scans such a text; gives the steps of patterns.
+/// Scans such a text; gives the steps of patterns. Valgrind knows it by its name.
+#[inline(never)]
 fn scan(shape: usize, size: usize) -> u64 {
     let text = repeated(shape, size);
     let kind = SHAPES[shape].1.as_bytes();
@@ -126,26 +129,28 @@ fn the_steps_of_patterns_grow_no_faster_than_the_text() {
     }
 }
 
-/// What the children below are to scan: the shape's number and the size.
-const TASK: &str = "PORTCULLIS_LINEAR_TASK";
+/// What the children below are to scan, one after the other: numbers of shapes and sizes.
+const TASKS: &str = "PORTCULLIS_LINEAR_TASKS";
 
 #[test]
 #[ignore = "what the other tests run under valgrind"]
 fn scan_what_is_asked_for() {
-    let Ok(task) = std::env::var(TASK) else { return };
-    let (shape, size) = task.split_once(' ').unwrap();
-    scan(shape.parse().unwrap(), size.parse().unwrap());
+    let Ok(tasks) = std::env::var(TASKS) else { return };
+    let numbers: Vec<usize> = tasks.split(' ').map(|number| number.parse().unwrap()).collect();
+    for task in numbers.chunks(2) {
+        scan(task[0], task[1]);
+    }
 }
 
-/// Runs a scan under a tool of valgrind, and gives the number behind `label` in what the tool says; `None` where there is no valgrind.
-fn counted(tool: &[&str], label: &str, shape: usize, size: usize) -> Option<u64> {
+/// Runs scans under a tool of valgrind, and gives what the tool says.
+fn under(tool: &[&str], tasks: &[(usize, usize)]) -> String {
     let mut command = Command::new("valgrind");
     command.args(tool).arg(std::env::current_exe().unwrap()).args(["--ignored", "--exact", "scan_what_is_asked_for"]);
-    let output = command.env(TASK, format!("{shape} {size}")).output().ok()?;
+    let tasks: Vec<String> = tasks.iter().map(|(shape, size)| format!("{shape} {size}")).collect();
+    let output = command.env(TASKS, tasks.join(" ")).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let number = text.lines().find_map(|line| line.split_once(label)).expect("the tool says what it has counted").1;
-    let number: String = number.trim().chars().take_while(|c| c.is_ascii_digit() || *c == ',').collect();
-    number.replace(',', "").parse().ok()
+    assert!(output.status.success(), "{text}");
+    text
 }
 
 fn has_valgrind() -> bool {
@@ -156,25 +161,49 @@ fn has_valgrind() -> bool {
     has
 }
 
+/// The instructions of each scan: callgrind writes a file after each.
+fn instructions(tasks: &[(usize, usize)], name: &str) -> Vec<u64> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("linear-{}-{name}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let file = format!("--callgrind-out-file={}", folder.join("out").display());
+    let scan = ["--toggle-collect=linear::scan", "--dump-after=linear::scan"];
+    under(&["--tool=callgrind", &file, scan[0], scan[1]], tasks);
+    let counts = (1..=tasks.len()).map(|number| {
+        let text = fs::read_to_string(folder.join(format!("out.{number}"))).unwrap();
+        text.lines().find_map(|line| line.strip_prefix("totals: ")).unwrap().parse().unwrap()
+    });
+    let counts = counts.collect();
+    fs::remove_dir_all(&folder).unwrap();
+    counts
+}
+
+/// Sizes for callgrind, which takes its time.
+const FEW: usize = 4 * 1024;
+const MANY: usize = 4 * FEW;
+
 #[test]
-#[ignore = "takes minutes: cargo test -p portcullis-payload --test linear -- --ignored instructions"]
 fn instructions_grow_no_faster_than_the_text() {
     if !has_valgrind() {
         return;
     }
-    let instructions = |shape: usize, size: usize| {
-        let tool = ["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=linear::scan"];
-        counted(&tool, "Collected : ", shape, size).unwrap_or(0)
-    };
+    let tasks: Vec<(usize, usize)> = (0..SHAPES.len()).flat_map(|shape| [(shape, FEW), (shape, MANY)]).collect();
+    // One half for each of two cores.
+    let (left, right) = tasks.split_at(tasks.len() / 4 * 2);
+    let counts = std::thread::scope(|scope| {
+        let left = scope.spawn(|| instructions(left, "left"));
+        let right = instructions(right, "right");
+        [left.join().unwrap(), right].concat()
+    });
     let mut slow = Vec::new();
-    for (number, (name, ..)) in SHAPES.iter().enumerate() {
-        let (small, large) = (instructions(number, SMALL), instructions(number, LARGE));
-        assert!(small > SMALL as u64, "{name}: {small} instructions");
+    for (counts, (name, ..)) in counts.chunks(2).zip(SHAPES) {
+        let (few, many) = (counts[0], counts[1]);
+        assert!(few > FEW as u64, "{name}: {few} instructions");
         // A fixed part aside, four times the text takes four times the time.
-        if large > small * 9 / 2 + 2_000_000 {
-            slow.push(format!("{name}: {} a byte, then {}", small / SMALL as u64, large / LARGE as u64));
+        if many > few * 9 / 2 + 2_000_000 {
+            slow.push(format!("{name}: {} a byte, then {}", few / FEW as u64, many / MANY as u64));
         }
     }
+    assert_eq!(counts.len(), 2 * SHAPES.len());
     assert!(slow.is_empty(), "instructions:\n{}", slow.join("\n"));
 }
 
@@ -186,7 +215,10 @@ fn a_scan_takes_less_than_four_mebibytes() {
     const BODY: usize = 128 * 1024;
     for name in ["plain text", "JSON, keys", "base64", "percent signs of percent signs", "quotes", "parts", "fields"] {
         let shape = SHAPES.iter().position(|shape| shape.0 == name).unwrap();
-        let bytes = counted(&["--tool=dhat", "--dhat-out-file=/dev/null"], "At t-gmax: ", shape, BODY).unwrap();
+        let text = under(&["--tool=dhat", "--dhat-out-file=/dev/null"], &[(shape, BODY)]);
+        let bytes = text.lines().find_map(|line| line.split_once("At t-gmax: ")).unwrap().1.trim();
+        let bytes: String = bytes.chars().take_while(|c| *c != ' ').filter(char::is_ascii_digit).collect();
+        let bytes: u64 = bytes.parse().unwrap();
         // The text itself is counted as well.
         assert!(bytes < 4 << 20, "{name}: {bytes} bytes");
     }

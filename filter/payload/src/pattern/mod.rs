@@ -16,6 +16,12 @@ pub struct Pattern {
     pub backward: u16,
     /// Its literal stands no further than this from the start of the value, less one; 0 is anywhere.
     pub reach: u16,
+    /// The places that it is looked for in, as bits of [`crate::Place`].
+    pub places: u16,
+    /// The views that it reads, as bits of [`crate::views::View`].
+    pub views: u8,
+    /// The lowest level that asks.
+    pub level: u8,
 }
 
 /// One pattern over the kinds of SQL tokens.

@@ -36,6 +36,15 @@ pub type Op = [u8; 4];
 /// A set of bytes.
 pub type Class = [u64; 4];
 
+/// The number of 256 classes that a kind of run names its class in.
+#[inline]
+pub fn page(run: u8) -> usize {
+    match run {
+        RUN_HIGH..=RUN_HIGHEST => usize::from(run - RUN_HIGH) + 1,
+        _ => 0,
+    }
+}
+
 /// True if the class holds the byte.
 #[inline]
 pub fn holds(class: &Class, byte: u8) -> bool {

@@ -1,5 +1,7 @@
 //! Runs a compiled pattern at one position: a backtracking matcher whose work is counted and bounded.
 
+use crate::bytes::{part, rest};
+
 use super::ops::{self, Class, Op, RUN_CAP, holds, is_word};
 
 /// What may still be spent on one request. Patterns that run into the bound say so, and the request counts as suspicious.
@@ -17,19 +19,6 @@ impl Steps {
     #[must_use]
     pub fn new(left: u64) -> Self {
         Self { left, taken: 0, stack: Vec::new() }
-    }
-
-    /// Takes one step; false if none was left.
-    #[inline]
-    pub fn take(&mut self) -> bool {
-        self.taken += 1;
-        match self.left.checked_sub(1) {
-            Some(left) => {
-                self.left = left;
-                true
-            }
-            None => false,
-        }
     }
 }
 
@@ -67,11 +56,39 @@ impl Matcher<'_> {
     }
 
     fn run<const BACK: bool>(&self, code: u16, text: &[u8], start: usize, steps: &mut Steps) -> Option<usize> {
-        let mut stack = std::mem::take(&mut steps.stack);
-        stack.clear();
-        let found = self.attempt::<BACK>(code, text, start, steps, &mut stack);
-        steps.stack = stack;
+        steps.stack.clear();
+        let most = u32::try_from(steps.left).map_or(ATTEMPT_STEPS, |left| left.min(ATTEMPT_STEPS));
+        let (mut left, mut bytes) = (most, 0);
+        let found = self.attempt::<BACK>(code, text, start, (&mut left, &mut bytes), &mut steps.stack);
+        let taken = u64::from(most - left) + u64::from(bytes);
+        steps.left = steps.left.saturating_sub(taken);
+        steps.taken += taken;
         found
+    }
+
+    /// The farthest position of a choice at which the operation behind it can match at all, or its last one.
+    #[inline]
+    fn farthest(&self, choice: &Choice, byte_at: impl Fn(u32) -> Option<u8>) -> u32 {
+        let op = self.ops.get(choice.code as usize).copied().unwrap_or_default();
+        let mut here = choice.far;
+        match op {
+            [ops::BYTE, byte, ..] => {
+                while here > choice.near && byte_at(here) != Some(byte) {
+                    here -= 1;
+                }
+            }
+            [kind @ (ops::CLASS | ops::RUN | ops::RUN_HIGH | ops::RUN_HIGHER | ops::RUN_HIGHEST), a, low, _]
+                if kind == ops::CLASS || low > 0 =>
+            {
+                let page = if kind == ops::CLASS { usize::from(low) } else { ops::page(kind) };
+                let Some(class) = self.classes.get(usize::from(a) + 256 * page) else { return here };
+                while here > choice.near && !byte_at(here).is_some_and(|byte| holds(class, byte)) {
+                    here -= 1;
+                }
+            }
+            _ => {}
+        }
+        here
     }
 
     fn attempt<const BACK: bool>(
@@ -79,7 +96,7 @@ impl Matcher<'_> {
         code: u16,
         text: &[u8],
         start: usize,
-        steps: &mut Steps,
+        (attempt, bytes): (&mut u32, &mut u32),
         stack: &mut Vec<Choice>,
     ) -> Option<usize> {
         // Positions are distances from `start`, in the direction of the run.
@@ -93,12 +110,8 @@ impl Matcher<'_> {
             text.get(at).copied()
         };
         let (mut at, mut here) = (u32::from(code), 0u32);
-        let mut attempt = ATTEMPT_STEPS;
         loop {
-            attempt = attempt.checked_sub(1)?;
-            if !steps.take() {
-                return None;
-            }
+            *attempt = attempt.checked_sub(1)?;
             let &[kind, a, low, high] = self.ops.get(at as usize)?;
             let goes_on = match kind {
                 ops::BYTE => {
@@ -117,15 +130,15 @@ impl Matcher<'_> {
                     }
                 }
                 ops::RUN | ops::RUN_HIGH | ops::RUN_HIGHER | ops::RUN_HIGHEST => {
-                    let page = if kind == ops::RUN { 0 } else { kind - ops::RUN_HIGH + 1 };
-                    let class = self.classes.get(usize::from(a) + 256 * usize::from(page))?;
-                    let limit = if high == 255 { RUN_CAP as u32 } else { u32::from(high) };
-                    let mut count = 0;
-                    while count < limit && byte_at(here + count).is_some_and(|byte| holds(class, byte)) {
-                        count += 1;
-                    }
-                    steps.left = steps.left.saturating_sub(u64::from(count / 4));
-                    steps.taken += u64::from(count / 4);
+                    let class = self.classes.get(usize::from(a) + 256 * ops::page(kind))?;
+                    let limit = if high == 255 { RUN_CAP } else { usize::from(high) };
+                    let takes = |byte: &&u8| holds(class, **byte);
+                    let from = place(here)?;
+                    let count = match BACK {
+                        true => part(text, 0, from).iter().rev().take(limit).take_while(takes).count(),
+                        false => rest(text, from).iter().take(limit).take_while(takes).count(),
+                    } as u32;
+                    *bytes += count / 4;
                     let least = u32::from(low);
                     count >= least && {
                         at += 1;
@@ -192,9 +205,10 @@ impl Matcher<'_> {
             if !goes_on {
                 let choice = stack.last_mut()?;
                 at = choice.code;
-                here = choice.far;
-                if choice.far > choice.near {
-                    choice.far -= 1;
+                here = self.farthest(choice, byte_at);
+                *bytes += (choice.far - here) / 4;
+                if here > choice.near {
+                    choice.far = here - 1;
                 } else {
                     stack.pop();
                 }

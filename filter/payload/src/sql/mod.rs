@@ -8,6 +8,7 @@ mod words;
 
 pub use tokens::Tokens;
 
+use crate::bytes::{position, rest};
 use crate::mask;
 use crate::pattern::Steps;
 use crate::scanner::{Evidence, search_tokens};
@@ -30,11 +31,14 @@ pub fn judge(text: &[u8], kinds: u16, tokens: &mut Tokens, evidence: &mut Eviden
         return;
     }
     for quote in [b'\'', b'"', b'`'] {
-        for (at, _) in text.iter().enumerate().filter(|&(_, &byte)| byte == quote).take(STARTS) {
-            let rest = text.get(at + 1..).unwrap_or_default();
-            tokens.read(rest, quote);
+        let mut from = 0;
+        for _ in 0..STARTS {
+            let Some(found) = position(rest(text, from), quote) else { break };
+            let at = from + found;
+            from = at + 1;
+            tokens.read(rest(text, from), quote);
             if tokens.len() > 1 {
-                search_tokens(tokens.kinds(), text.get(at..).unwrap_or_default(), evidence, steps);
+                search_tokens(tokens.kinds(), rest(text, at), evidence, steps);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The tokenizer: SQL of all dialects at once, lenient where they differ.
 
-use crate::bytes::{at, find, is_blank, part, rest};
+use crate::bytes::{at, find, is_blank, part, position, rest};
 
 use super::words;
 
@@ -60,9 +60,9 @@ impl Tokens {
         let byte = at(text, i);
         let next = at(text, i + 1);
         match byte {
-            _ if is_blank(byte) || byte < b' ' => 1,
+            0..=b' ' => 1,
             b'\'' | b'"' => self.string(text, i, byte),
-            b'`' => match rest(text, i + 1).iter().position(|&b| b == b'`') {
+            b'`' => match position(rest(text, i + 1), b'`') {
                 Some(end) => {
                     self.push(b'n');
                     end + 2
@@ -159,8 +159,11 @@ impl Tokens {
     }
 
     fn string(&mut self, text: &[u8], i: usize, quote: u8) -> usize {
+        let plain = if quote == b'"' { DOUBLE } else { SINGLE };
         let mut end = i + 1;
-        while let Some(&byte) = text.get(end) {
+        loop {
+            end += length(rest(text, end), plain);
+            let Some(&byte) = text.get(end) else { break };
             if byte == b'\\' {
                 end += 2;
             } else if byte == quote {
@@ -170,8 +173,6 @@ impl Tokens {
                 }
                 self.push(b's');
                 return end + 1 - i;
-            } else {
-                end += 1;
             }
         }
         self.push(b'q');
@@ -201,10 +202,7 @@ impl Tokens {
 
     fn word(&mut self, text: &[u8], i: usize) -> usize {
         let tail = rest(text, i);
-        let length = tail
-            .iter()
-            .take_while(|&&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | b'.') || b >= 128)
-            .count();
+        let length = length(tail, WORD);
         let word = part(tail, 0, length);
         // `x'41'`, `n'..'`, `_utf8'..'` are strings with a prefix.
         if at(tail, length) == b'\''
@@ -265,6 +263,40 @@ impl Tokens {
             }
         }
     }
+}
+
+/// Bytes of words: letters, digits, `_`, `$`, `.`, and what is above ASCII.
+const WORD: u8 = 1;
+/// Bytes that a string in single quotes goes on with, whatever follows.
+const SINGLE: u8 = 2;
+/// The same in double quotes.
+const DOUBLE: u8 = 4;
+
+static KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
+        {
+            kinds[byte] = match byte as u8 {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'$' | b'.' | 128.. => WORD | SINGLE | DOUBLE,
+                b'\\' => 0,
+                b'\'' => DOUBLE,
+                b'"' => SINGLE,
+                _ => SINGLE | DOUBLE,
+            };
+        }
+        byte += 1;
+    }
+    kinds
+};
+
+/// How many bytes of these kinds `text` starts with.
+#[inline]
+fn length(text: &[u8], kinds: u8) -> usize {
+    // A byte is always below 256, so the compiler drops the check.
+    #[allow(clippy::indexing_slicing)]
+    text.iter().take_while(|&&byte| KINDS[usize::from(byte)] & kinds != 0).count()
 }
 
 /// Blanks and comments between a name and what follows.

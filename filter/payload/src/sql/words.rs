@@ -7,30 +7,49 @@
 
 /// The kind of a word in lower case.
 pub fn kind(word: &[u8]) -> Option<u8> {
-    let first = usize::from(word.first()?.wrapping_sub(b'a'));
-    let (&from, &to) = STARTS.get(first).zip(STARTS.get(first + 1))?;
-    let mut same = WORDS.get(from..to)?.iter().filter(|(known, _)| known.len() == word.len());
-    same.find(|(known, _)| known.as_bytes() == word).map(|&(_, kind)| kind)
+    let mut slot = slot_of(word);
+    // Half of the slots are empty: an empty one is never far.
+    while let Some(number) = SLOTS.get(slot).copied().filter(|&number| number > 0) {
+        let (known, kind) = WORDS.get(usize::from(number) - 1)?;
+        if known.as_bytes() == word {
+            return Some(*kind);
+        }
+        slot = (slot + 1) % SLOTS.len();
+    }
+    None
 }
 
-/// Where the words of each letter begin.
-static STARTS: [usize; 27] = {
-    let mut starts = [0; 27];
-    let mut at = 0;
-    while at < WORDS.len() {
-        #[allow(clippy::indexing_slicing)]
-        let letter = WORDS[at].0.as_bytes()[0] - b'a';
-        at += 1;
-        let mut later = letter as usize + 1;
-        while later < starts.len() {
-            #[allow(clippy::indexing_slicing)]
-            {
-                starts[later] = at;
+/// Where a word is looked for in [`SLOTS`] first: made of its length, its first two and its last two bytes.
+const fn slot_of(word: &[u8]) -> usize {
+    let [first, second, .., before_last, last] = word else {
+        let sum = match word {
+            [first, second, last] => *first as usize * 31 + *second as usize * 7 + *last as usize * 3,
+            [first, last] => *first as usize * 31 + *last as usize,
+            _ => 0,
+        };
+        return sum % SLOTS.len();
+    };
+    let mixed =
+        *first as usize * 0x9e5 + *second as usize * 0x1f3 + *before_last as usize * 0x2b + *last as usize * 0x5d;
+    (mixed + word.len() * 0x71) % SLOTS.len()
+}
+
+/// The words by their slots: the number of each, plus one.
+static SLOTS: [u16; 1024] = {
+    let mut slots = [0; 1024];
+    let mut number = 0;
+    while number < WORDS.len() {
+        #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
+        {
+            let mut slot = slot_of(WORDS[number].0.as_bytes());
+            while slots[slot] > 0 {
+                slot = (slot + 1) % slots.len();
             }
-            later += 1;
+            number += 1;
+            slots[slot] = number as u16;
         }
     }
-    starts
+    slots
 };
 
 #[rustfmt::skip]
