@@ -83,15 +83,67 @@ fn sql(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Whether the letters on both sides of an empty comment, and of those that follow, begin a word that matters.
 fn joined(before: &[u8], after: &[u8]) -> bool {
     let start = before.iter().rposition(|b| !b.is_ascii_alphabetic()).map_or(0, |i| i + 1);
     let head = rest(before, start);
-    let tail = part(after, 0, after.iter().take_while(|b| b.is_ascii_alphabetic()).count());
-    const WORDS: &[&[u8]] =
-        &[b"union", b"select", b"insert", b"update", b"delete", b"sleep", b"benchmark", b"information_schema"];
-    WORDS.iter().any(|word| {
-        word.strip_prefix(head).is_some_and(|left| !left.is_empty() && !head.is_empty() && tail.starts_with(left))
-    })
+    let mut word = [0u8; 16];
+    let (mut used, mut i) = (0, 0);
+    let Some(room) = word.get_mut(..head.len()) else { return false };
+    room.copy_from_slice(head);
+    used += head.len();
+    while let Some(slot) = word.get_mut(used) {
+        let byte = at(after, i);
+        if byte.is_ascii_alphabetic() {
+            *slot = byte;
+            used += 1;
+            i += 1;
+        } else if rest(after, i).starts_with(b"/**/") {
+            i += 4;
+        } else {
+            break;
+        }
+    }
+    const WORDS: &[&[u8]] = &[
+        b"and",
+        b"benchmark",
+        b"between",
+        b"by",
+        b"case",
+        b"cast",
+        b"char",
+        b"concat",
+        b"convert",
+        b"count",
+        b"delete",
+        b"drop",
+        b"else",
+        b"end",
+        b"exists",
+        b"from",
+        b"group",
+        b"having",
+        b"information",
+        b"insert",
+        b"into",
+        b"like",
+        b"limit",
+        b"null",
+        b"or",
+        b"order",
+        b"select",
+        b"sleep",
+        b"table",
+        b"then",
+        b"union",
+        b"update",
+        b"values",
+        b"waitfor",
+        b"when",
+        b"where",
+    ];
+    let word = part(&word, 0, used);
+    WORDS.iter().any(|known| known.len() > head.len() && word.starts_with(known))
 }
 
 fn shell(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
@@ -129,6 +181,8 @@ fn shell(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
                 }
             }
             b'$' if matches!(at(text, i + 1), b'@' | b'*') => i += 2,
+            // `$'id'` is a string as well.
+            b'$' if matches!(at(text, i + 1), b'\'' | b'"') => i += 1,
             b'$' if tail.starts_with(b"$()") => i += 3,
             // A fence of Markdown, and an empty substitution.
             b'`' if tail.starts_with(b"```") => {

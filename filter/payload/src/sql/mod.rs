@@ -8,6 +8,7 @@ mod words;
 
 pub use tokens::Tokens;
 
+use crate::bytes::{is_blank, part, rest};
 use crate::mask;
 use crate::pattern::Steps;
 use crate::scanner::{Evidence, search_tokens};
@@ -30,12 +31,43 @@ pub fn judge(text: &[u8], kinds: u16, tokens: &mut Tokens, evidence: &mut Eviden
         return;
     }
     for quote in [b'\'', b'"', b'`'] {
+        let mut opened = None;
         for (at, _) in text.iter().enumerate().filter(|&(_, &byte)| byte == quote).take(STARTS) {
-            let rest = text.get(at + 1..).unwrap_or_default();
-            tokens.read(rest, quote);
+            let behind = rest(text, at + 1);
+            let before = opened.replace(at);
+            if is_quotation(text, before, at) || is_text_with_a_dash(text, at, quote) {
+                continue;
+            }
+            tokens.read(behind, quote);
             if tokens.len() > 1 {
                 search_tokens(tokens.kinds(), text.get(at..).unwrap_or_default(), evidence, steps);
             }
         }
     }
+}
+
+/// Whether a quotation with blanks in it ends at `at`, and dashes follow with who said it: `"To be or not to be" -- William`.
+fn is_quotation(text: &[u8], opened: Option<usize>, at: usize) -> bool {
+    let Some(opened) = opened else { return false };
+    let said = part(text, opened + 1, at);
+    let behind = rest(text, at + 1);
+    let blanks = behind.iter().take_while(|&&byte| is_blank(byte)).count();
+    let dashes = rest(behind, blanks).iter().take_while(|&&byte| byte == b'-').count();
+    let name = rest(behind, blanks + dashes);
+    (opened == 0 || matches!(part(text, opened - 1, opened), [byte] if is_blank(*byte) || *byte == b'('))
+        && said.first().is_some_and(|&byte| !is_blank(byte))
+        && said.iter().filter(|&&byte| byte == b' ').count() > 1
+        && blanks > 0
+        && dashes > 1
+        && name.starts_with(b" ")
+        && name.get(1).is_some_and(|byte| byte.is_ascii_alphabetic() || *byte >= 128)
+}
+
+/// Whether what the quote at `at` opens is text that begins like a comment, and is closed again: `an option "--select x" of it`.
+fn is_text_with_a_dash(text: &[u8], at: usize, quote: u8) -> bool {
+    let behind = rest(text, at + 1);
+    at > 0
+        && matches!(part(text, at - 1, at), [b' ' | b':' | b',' | b'(' | b'[' | b'{'])
+        && (behind.starts_with(b"#") || behind.starts_with(b"--"))
+        && behind.iter().take(200).skip(3).any(|&byte| byte == quote)
 }
