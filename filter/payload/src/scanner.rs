@@ -295,6 +295,7 @@ impl<'a> Inspection<'a> {
             && kinds & mask::LETTER != 0
             && !matches!(source.place, Place::Name | Place::UserAgent)
             && base64::text(text, inner);
+        let is_object = views == TEXT && base64::is_object(text);
         text.make_ascii_lowercase();
         self.verdict.depth = self.verdict.depth.max(trace.depth);
         let mut evidence = Evidence {
@@ -310,6 +311,10 @@ impl<'a> Inspection<'a> {
         for which in [View::Sql, View::Shell, View::Path, View::Squeezed] {
             if derive(which, text, kinds, view) {
                 search(view, which as u8, &mut evidence, &mut self.steps);
+                // Only there a word stands together that comments had cut up.
+                if which == View::Sql && contains(text, b"/**/") {
+                    sql::judge(view, kinds, tokens, &mut evidence, &mut self.steps);
+                }
             }
         }
         if kinds & mask::SQL != 0 || (kinds & mask::DASH != 0 && contains(text, b"--")) {
@@ -317,6 +322,9 @@ impl<'a> Inspection<'a> {
         }
         if kinds & (mask::ANGLE | mask::QUOTE) != 0 || kinds & mask::SQL != 0 {
             html::judge(text, kinds, &mut evidence);
+        }
+        if is_object && !matches!(source.place, Place::Cookie | Place::Name | Place::Header | Place::Path) {
+            evidence.add(id::DESERIALISATION_ENCODED_OBJECT, text);
         }
         verify::judge(text, kinds, trace, &mut evidence);
         if self.steps.left == 0 {
