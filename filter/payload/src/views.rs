@@ -181,6 +181,7 @@ fn shell(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
                 }
             }
             b'$' if matches!(at(text, i + 1), b'@' | b'*') => i += 2,
+            b'$' if names_nothing(text, i) > 0 => i += names_nothing(text, i),
             // `$'id'` is a string as well.
             b'$' if matches!(at(text, i + 1), b'\'' | b'"') => i += 1,
             b'$' if tail.starts_with(b"$()") => i += 3,
@@ -203,6 +204,26 @@ fn shell(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
         }
     }
     out.as_slice() != text
+}
+
+/// The length of a variable in the middle of a word: one that is not set, as `c${u}at`, or an argument that was not given, as `wh$1oami`.
+fn names_nothing(text: &[u8], i: usize) -> usize {
+    let within = |at_byte: u8| at_byte.is_ascii_alphanumeric() || at_byte == b'/';
+    if i == 0 || !within(at(text, i - 1)) {
+        return 0;
+    }
+    let length = if at(text, i + 1) == b'{' {
+        let name = rest(text, i + 2).iter().take(12).take_while(|&&b| b.is_ascii_alphanumeric() || b == b'_').count();
+        if name == 0 || at(text, i + 2 + name) != b'}' {
+            return 0;
+        }
+        name + 3
+    } else if at(text, i + 1).is_ascii_digit() {
+        2
+    } else {
+        return 0;
+    };
+    if within(at(text, i + length)) { length } else { 0 }
 }
 
 fn brace_list(tail: &[u8]) -> bool {

@@ -11,6 +11,7 @@ pub use tokens::Tokens;
 use crate::bytes::{is_blank, part, rest};
 use crate::mask;
 use crate::pattern::Steps;
+use crate::pattern::ops::is_word;
 use crate::scanner::{Evidence, search_tokens};
 use crate::verdict::Place;
 
@@ -35,7 +36,11 @@ pub fn judge(text: &[u8], kinds: u16, tokens: &mut Tokens, evidence: &mut Eviden
         for (at, _) in text.iter().enumerate().filter(|&(_, &byte)| byte == quote).take(STARTS) {
             let behind = rest(text, at + 1);
             let before = opened.replace(at);
-            if is_quotation(text, before, at) || is_text_with_a_dash(text, at, quote) {
+            if is_quotation(text, before, at)
+                || is_text_with_a_dash(text, at, quote)
+                || is_argument(text, before, at)
+                || ends_attribute(text, at)
+            {
                 continue;
             }
             tokens.read(behind, quote);
@@ -46,14 +51,38 @@ pub fn judge(text: &[u8], kinds: u16, tokens: &mut Tokens, evidence: &mut Eviden
     }
 }
 
+/// Whether the string that ends at `at` is the one argument of a call: `open("door");`
+fn is_argument(text: &[u8], opened: Option<usize>, at: usize) -> bool {
+    let Some(before) = opened.and_then(|opened| opened.checked_sub(2)) else { return false };
+    matches!(part(text, before, before + 2), [name, b'('] if is_word(*name)) && rest(text, at + 1).starts_with(b")")
+}
+
+/// Whether the value of the last attribute of a tag ends at `at`.
+fn ends_attribute(text: &[u8], at: usize) -> bool {
+    let behind = rest(text, at + 1);
+    if !(behind.starts_with(b">") || behind.starts_with(b"/>") || behind.starts_with(b" />")) {
+        return false;
+    }
+    let before = part(text, 0, at);
+    let Some(open) = before.iter().rposition(|byte| matches!(byte, b'<' | b'>')) else { return false };
+    matches!(part(before, open, open + 2), [b'<', letter] if letter.is_ascii_alphabetic())
+}
+
 /// Whether a quotation with blanks in it ends at `at`, and dashes follow with who said it: `"To be or not to be" -- William`.
 fn is_quotation(text: &[u8], opened: Option<usize>, at: usize) -> bool {
-    let Some(opened) = opened else { return false };
-    let said = part(text, opened + 1, at);
     let behind = rest(text, at + 1);
     let blanks = behind.iter().take_while(|&&byte| is_blank(byte)).count();
     let dashes = rest(behind, blanks).iter().take_while(|&&byte| byte == b'-').count();
     let name = rest(behind, blanks + dashes);
+    if part(behind, 0, blanks).contains(&b'\n')
+        && dashes > 1
+        && name.starts_with(b" ")
+        && part(text, 0, at).iter().filter(|&&byte| byte == b' ').count() > 3
+    {
+        return true;
+    }
+    let Some(opened) = opened else { return false };
+    let said = part(text, opened + 1, at);
     (opened == 0 || matches!(part(text, opened - 1, opened), [byte] if is_blank(*byte) || *byte == b'('))
         && said.first().is_some_and(|&byte| !is_blank(byte))
         && said.iter().filter(|&&byte| byte == b' ').count() > 1
