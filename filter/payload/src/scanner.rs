@@ -12,7 +12,7 @@ use crate::pattern::{Matcher, Pattern, Steps};
 use crate::rules::{FAMILIES, Family, RuleId, id, tables};
 use crate::settings::Settings;
 use crate::verdict::{FoundBy, Place, Source, Verdict};
-use crate::views::{View, derive};
+use crate::views::{CUT, View, derive};
 use crate::{html, mask, sql, verify};
 
 /// Everything that is searched for: tables of the module itself, so that a worker has nothing to load.
@@ -293,7 +293,8 @@ impl<'a> Inspection<'a> {
             && text.len() >= 10
             && kinds & mask::UPPER != 0
             && kinds & mask::LETTER != 0
-            && !matches!(source.place, Place::Name | Place::UserAgent)
+            && source.place != Place::UserAgent
+            && (source.place != Place::Name || text.len() >= 20)
             && base64::text(text, inner);
         let is_object = views == TEXT && base64::is_object(text);
         text.make_ascii_lowercase();
@@ -311,8 +312,8 @@ impl<'a> Inspection<'a> {
         for which in [View::Sql, View::Shell, View::Path, View::Squeezed] {
             if derive(which, text, kinds, view) {
                 search(view, which as u8, &mut evidence, &mut self.steps);
-                // Only there a word stands together that comments had cut up.
-                if which == View::Sql && contains(text, b"/**/") {
+                // Only there a word stands together that was cut up.
+                if which == View::Sql && (contains(text, b"/**/") || contains(text, CUT)) {
                     sql::judge(view, kinds, tokens, &mut evidence, &mut self.steps);
                 }
             }

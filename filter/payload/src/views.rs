@@ -28,15 +28,22 @@ pub fn derive(view: View, text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
     }
 }
 
+/// How a word is cut up for those who join a list of JSON.
+pub const CUT: &[u8; 5] = b"\\\",\\\"";
+
 fn sql(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
     if kinds & mask::SQL == 0
-        || !((kinds & mask::SLASH != 0 && contains(text, b"/*"))
+        || !((kinds & mask::SLASH != 0 && (contains(text, b"/*") || contains(text, CUT)))
             || (text.contains(&b'\n') && (contains(text, b"--") || contains(text, b"#"))))
     {
         return false;
     }
     let mut i = 0;
     while let Some(&byte) = text.get(i) {
+        if byte == CUT[0] && rest(text, i).starts_with(CUT) {
+            i += CUT.len();
+            continue;
+        }
         if byte == b'/' && at(text, i + 1) == b'*' {
             if at(text, i + 2) == b'!' {
                 // MySQL runs what stands in such a comment; a version number can stand in front of it.
@@ -194,7 +201,8 @@ fn shell(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
             b'{' if brace_list(tail) => {
                 // `{cat,/etc/passwd}` is `cat /etc/passwd`.
                 let end = tail.iter().position(|&b| b == b'}').unwrap_or(0);
-                out.extend(part(tail, 1, end).iter().map(|&b| if b == b',' { b' ' } else { b }));
+                let inner = part(tail, 1, end).iter().filter(|b| !matches!(b, b'\\' | b'\'' | b'"'));
+                out.extend(inner.map(|&b| if b == b',' { b' ' } else { b }));
                 i += end + 1;
             }
             _ => {
@@ -231,7 +239,7 @@ fn brace_list(tail: &[u8]) -> bool {
     let Some(end) = inner.iter().position(|&b| b == b'}') else { return false };
     let inner = part(inner, 0, end);
     inner.contains(&b',')
-        && inner.first().is_some_and(|b| b.is_ascii_alphabetic() || *b == b',')
+        && inner.first().is_some_and(|b| b.is_ascii_alphabetic() || matches!(b, b',' | b'\\' | b'\''))
         && !inner.iter().any(|&b| is_blank(b) || b == b':')
 }
 
