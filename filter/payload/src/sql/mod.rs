@@ -11,7 +11,6 @@ pub use tokens::Tokens;
 use crate::bytes::{is_blank, part, rest};
 use crate::mask;
 use crate::pattern::Steps;
-use crate::pattern::ops::is_word;
 use crate::scanner::{Evidence, search_tokens};
 use crate::verdict::Place;
 
@@ -51,10 +50,11 @@ pub fn judge(text: &[u8], kinds: u16, tokens: &mut Tokens, evidence: &mut Eviden
     }
 }
 
-/// Whether the string that ends at `at` is the one argument of a call: `open("door");`
+/// Whether the string that ends at `at` is the last argument of a call or of a list: `open("door");`, `contains(Name,'x') or ..`.
 fn is_argument(text: &[u8], opened: Option<usize>, at: usize) -> bool {
-    let Some(before) = opened.and_then(|opened| opened.checked_sub(2)) else { return false };
-    matches!(part(text, before, before + 2), [name, b'('] if is_word(*name)) && rest(text, at + 1).starts_with(b")")
+    let Some(opened) = opened else { return false };
+    let before = part(text, 0, opened).trim_ascii_end();
+    matches!(before, [.., b','] | [.., b'a'..=b'z' | b'0'..=b'9' | b'_', b'(']) && rest(text, at + 1).starts_with(b")")
 }
 
 /// Whether the value of the last attribute of a tag ends at `at`.

@@ -245,6 +245,8 @@ impl Tokens {
                     self.push(b'n');
                 }
             }
+            // A committee may be called `union-select`.
+            Some(b'U') if at(tail, length) == b'-' && at(tail, length + 1).is_ascii_alphabetic() => self.push(b'n'),
             Some(kind) => self.push(kind),
             None => self.push(if call && gap == 0 { b'F' } else { b'n' }),
         }
