@@ -70,3 +70,47 @@ pub fn prefix(value: &[u8], out: &mut Vec<u8>) {
         }
     }
 }
+
+/// How much of a value is decoded to know it.
+const HEAD: usize = 48;
+
+/// True if the value is base64 of a pickle of Python or of an object of Ruby: which bytes begin them, and which end a pickle.
+pub fn is_object(value: &[u8]) -> bool {
+    let value = value.trim_ascii();
+    if !matches!(value, [b'g' | b'B', b'A', ..] | [b'Y', _, ..]) || value.len() < 16 {
+        return false;
+    }
+    let end = value.iter().rposition(|&b| b != b'=').map_or(0, |i| i + 1);
+    let body = value.get(..end).unwrap_or_default();
+    if body.iter().any(|&b| digit(b).is_none()) {
+        return false;
+    }
+    let mut head = Vec::with_capacity(HEAD);
+    prefix(body.get(..HEAD * 4 / 3).unwrap_or(body), &mut head);
+    match head.as_slice() {
+        [0x80, 2..=5, ..] => last_byte(body) == Some(b'.'),
+        [4, 8, kind, ..] => b"[{oIcCe:\"iu@lfUS/".contains(kind),
+        [b'c', names @ ..] => {
+            // `c`, a module and a name, a line for each.
+            let mut lines = names.splitn(3, |&b| b == b'\n');
+            let is_name = |line: Option<&[u8]>| {
+                line.is_some_and(|name| {
+                    !name.is_empty() && name.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'))
+                })
+            };
+            is_name(lines.next()) && is_name(lines.next()) && lines.next().is_some()
+        }
+        _ => false,
+    }
+}
+
+fn last_byte(body: &[u8]) -> Option<u8> {
+    let [.., before, last] = *body else { return None };
+    let (before, last) = (digit(before)?, digit(last)?);
+    match body.len() % 4 {
+        0 => Some(before << 6 | last),
+        2 => Some(before << 2 | last >> 4),
+        3 => Some(before << 4 | last >> 2),
+        _ => None,
+    }
+}

@@ -12,7 +12,7 @@ use crate::pattern::{Matcher, Pattern, Steps};
 use crate::rules::{FAMILIES, Family, RuleId, id, tables};
 use crate::settings::Settings;
 use crate::verdict::{FoundBy, Place, Source, Verdict};
-use crate::views::{View, derive};
+use crate::views::{CUT, View, derive};
 use crate::{html, mask, sql, verify};
 
 /// Everything that is searched for: tables of the module itself, so that a worker has nothing to load.
@@ -311,8 +311,10 @@ impl<'a> Inspection<'a> {
             && text.len() >= 10
             && kinds & mask::UPPER != 0
             && kinds & mask::LETTER != 0
-            && !matches!(source.place, Place::Name | Place::UserAgent)
+            && source.place != Place::UserAgent
+            && (source.place != Place::Name || text.len() >= 20)
             && base64::text(text, inner);
+        let is_object = views == TEXT && base64::is_object(text);
         text.make_ascii_lowercase();
         self.verdict.depth = self.verdict.depth.max(trace.depth);
         let mut evidence = Evidence {
@@ -328,6 +330,10 @@ impl<'a> Inspection<'a> {
         for which in [View::Sql, View::Shell, View::Path, View::Squeezed] {
             if derive(which, text, kinds, view) {
                 search(view, which as u8, &mut evidence, &mut self.steps);
+                // Only there a word stands together that was cut up.
+                if which == View::Sql && (contains(text, b"/**/") || contains(text, CUT)) {
+                    sql::judge(view, kinds, tokens, &mut evidence, &mut self.steps);
+                }
             }
         }
         if kinds & mask::SQL != 0 || (kinds & mask::DASH != 0 && contains(text, b"--")) {
@@ -335,6 +341,9 @@ impl<'a> Inspection<'a> {
         }
         if kinds & (mask::ANGLE | mask::QUOTE) != 0 || kinds & mask::SQL != 0 {
             html::judge(text, kinds, &mut evidence);
+        }
+        if is_object && !matches!(source.place, Place::Cookie | Place::Name | Place::Header | Place::Path) {
+            evidence.add(id::DESERIALISATION_ENCODED_OBJECT, text);
         }
         verify::judge(text, kinds, trace, &mut evidence);
         if self.steps.left == 0 {

@@ -33,15 +33,22 @@ pub fn derive(view: View, text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
     }
 }
 
+/// How a word is cut up for those who join a list of JSON.
+pub const CUT: &[u8; 5] = b"\\\",\\\"";
+
 fn sql(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
     if kinds & mask::SQL == 0
-        || !((kinds & mask::SLASH != 0 && contains(text, b"/*"))
+        || !((kinds & mask::SLASH != 0 && (contains(text, b"/*") || contains(text, CUT)))
             || (text.contains(&b'\n') && (contains(text, b"--") || contains(text, b"#"))))
     {
         return false;
     }
     let mut i = 0;
     while let Some(&byte) = text.get(i) {
+        if byte == CUT[0] && rest(text, i).starts_with(CUT) {
+            i += CUT.len();
+            continue;
+        }
         if byte == b'/' && at(text, i + 1) == b'*' {
             if at(text, i + 2) == b'!' {
                 // MySQL runs what stands in such a comment; a version number can stand in front of it.
@@ -88,15 +95,67 @@ fn sql(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Whether the letters on both sides of an empty comment, and of those that follow, begin a word that matters.
 fn joined(before: &[u8], after: &[u8]) -> bool {
     let start = before.iter().rposition(|b| !b.is_ascii_alphabetic()).map_or(0, |i| i + 1);
     let head = rest(before, start);
-    let tail = part(after, 0, after.iter().take_while(|b| b.is_ascii_alphabetic()).count());
-    const WORDS: &[&[u8]] =
-        &[b"union", b"select", b"insert", b"update", b"delete", b"sleep", b"benchmark", b"information_schema"];
-    WORDS.iter().any(|word| {
-        word.strip_prefix(head).is_some_and(|left| !left.is_empty() && !head.is_empty() && tail.starts_with(left))
-    })
+    let mut word = [0u8; 16];
+    let (mut used, mut i) = (0, 0);
+    let Some(room) = word.get_mut(..head.len()) else { return false };
+    room.copy_from_slice(head);
+    used += head.len();
+    while let Some(slot) = word.get_mut(used) {
+        let byte = at(after, i);
+        if byte.is_ascii_alphabetic() {
+            *slot = byte;
+            used += 1;
+            i += 1;
+        } else if rest(after, i).starts_with(b"/**/") {
+            i += 4;
+        } else {
+            break;
+        }
+    }
+    const WORDS: &[&[u8]] = &[
+        b"and",
+        b"benchmark",
+        b"between",
+        b"by",
+        b"case",
+        b"cast",
+        b"char",
+        b"concat",
+        b"convert",
+        b"count",
+        b"delete",
+        b"drop",
+        b"else",
+        b"end",
+        b"exists",
+        b"from",
+        b"group",
+        b"having",
+        b"information",
+        b"insert",
+        b"into",
+        b"like",
+        b"limit",
+        b"null",
+        b"or",
+        b"order",
+        b"select",
+        b"sleep",
+        b"table",
+        b"then",
+        b"union",
+        b"update",
+        b"values",
+        b"waitfor",
+        b"when",
+        b"where",
+    ];
+    let word = part(&word, 0, used);
+    WORDS.iter().any(|known| known.len() > head.len() && word.starts_with(known))
 }
 
 fn shell(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
@@ -134,6 +193,9 @@ fn shell(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
                 }
             }
             b'$' if matches!(at(text, i + 1), b'@' | b'*') => i += 2,
+            b'$' if names_nothing(text, i) > 0 => i += names_nothing(text, i),
+            // `$'id'` is a string as well.
+            b'$' if matches!(at(text, i + 1), b'\'' | b'"') => i += 1,
             b'$' if tail.starts_with(b"$()") => i += 3,
             // A fence of Markdown, and an empty substitution.
             b'`' if tail.starts_with(b"```") => {
@@ -144,7 +206,8 @@ fn shell(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
             b'{' if brace_list(tail) => {
                 // `{cat,/etc/passwd}` is `cat /etc/passwd`.
                 let end = tail.iter().position(|&b| b == b'}').unwrap_or(0);
-                out.extend(part(tail, 1, end).iter().map(|&b| if b == b',' { b' ' } else { b }));
+                let inner = part(tail, 1, end).iter().filter(|b| !matches!(b, b'\\' | b'\'' | b'"'));
+                out.extend(inner.map(|&b| if b == b',' { b' ' } else { b }));
                 i += end + 1;
             }
             _ => {
@@ -156,12 +219,32 @@ fn shell(text: &[u8], kinds: u16, out: &mut Vec<u8>) -> bool {
     out.as_slice() != text
 }
 
+/// The length of a variable in the middle of a word: one that is not set, as `c${u}at`, or an argument that was not given, as `wh$1oami`.
+fn names_nothing(text: &[u8], i: usize) -> usize {
+    let within = |at_byte: u8| at_byte.is_ascii_alphanumeric() || at_byte == b'/';
+    if i == 0 || !within(at(text, i - 1)) {
+        return 0;
+    }
+    let length = if at(text, i + 1) == b'{' {
+        let name = rest(text, i + 2).iter().take(12).take_while(|&&b| b.is_ascii_alphanumeric() || b == b'_').count();
+        if name == 0 || at(text, i + 2 + name) != b'}' {
+            return 0;
+        }
+        name + 3
+    } else if at(text, i + 1).is_ascii_digit() {
+        2
+    } else {
+        return 0;
+    };
+    if within(at(text, i + length)) { length } else { 0 }
+}
+
 fn brace_list(tail: &[u8]) -> bool {
     let inner = part(tail, 1, 64);
     let Some(end) = inner.iter().position(|&b| b == b'}') else { return false };
     let inner = part(inner, 0, end);
     inner.contains(&b',')
-        && inner.first().is_some_and(|b| b.is_ascii_alphabetic() || *b == b',')
+        && inner.first().is_some_and(|b| b.is_ascii_alphabetic() || matches!(b, b',' | b'\\' | b'\''))
         && !inner.iter().any(|&b| is_blank(b) || b == b':')
 }
 

@@ -2,7 +2,7 @@
 
 mod tag;
 
-use crate::bytes::{at, part, rest};
+use crate::bytes::{at, is_blank, part, rest};
 use crate::mask;
 use crate::rules::{id, tables};
 use crate::scanner::Evidence;
@@ -22,6 +22,9 @@ pub fn judge(text: &[u8], kinds: u16, evidence: &mut Evidence<'_>) {
         // A bounded number of attributes of a tag; a tag has a handful.
         for attribute in tag::attributes(text, tag.attributes, tag.end).take(64) {
             one(&attribute, text, start, evidence);
+            if attribute.is_open && tag.end == text.len() && is_dangling(&tag, &attribute) {
+                evidence.add(id::XSS_DANGLING_ATTRIBUTE, part(text, start, start + 64));
+            }
         }
     }
 }
@@ -58,6 +61,15 @@ fn one(attribute: &tag::Attribute<'_>, text: &[u8], start: usize, evidence: &mut
     if name == b"style" && active_style(attribute.value) {
         evidence.add(id::XSS_ACTIVE_STYLE, excerpt);
     }
+}
+
+/// True for an address elsewhere that goes on with what follows on the page.
+fn is_dangling(tag: &tag::Tag<'_>, attribute: &tag::Attribute<'_>) -> bool {
+    let value = attribute.value;
+    listed(tables::HTML_URL_ATTRIBUTES, attribute.name)
+        && (value.starts_with(b"//") || value.starts_with(b"http"))
+        && (tag.name == b"base" || matches!(value.last(), Some(b'?' | b'=' | b'&')))
+        && !value.iter().any(|&byte| is_blank(byte))
 }
 
 /// True for URLs whose scheme runs code, with all that browsers skip inside of them.

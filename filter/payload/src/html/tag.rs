@@ -17,6 +17,8 @@ pub struct Attribute<'a> {
     pub name: &'a [u8],
     pub value: &'a [u8],
     pub has_value: bool,
+    /// Its quote is not closed before the text ends.
+    pub is_open: bool,
 }
 
 /// A tag longer than this is read up to here only.
@@ -104,16 +106,19 @@ pub fn attributes(text: &[u8], from: usize, to: usize) -> impl Iterator<Item = A
             if i == start {
                 i += 1;
             }
-            return Some(Attribute { name, value: &[], has_value: false });
+            return Some(Attribute { name, value: &[], has_value: false, is_open: false });
         }
         i = next + 1;
         while i < text.len() && (is_blank(at(text, i)) || at(text, i) < b' ') {
             i += 1;
         }
         let quote = at(text, i);
+        let mut is_open = false;
         let value = if matches!(quote, b'"' | b'\'' | b'`') {
             let inner = rest(text, i + 1);
-            let length = inner.iter().position(|&b| b == quote).unwrap_or(inner.len());
+            let end = inner.iter().position(|&b| b == quote);
+            is_open = end.is_none();
+            let length = end.unwrap_or(inner.len());
             i += length + 2;
             part(inner, 0, length)
         } else {
@@ -122,6 +127,6 @@ pub fn attributes(text: &[u8], from: usize, to: usize) -> impl Iterator<Item = A
             i += length;
             part(inner, 0, length)
         };
-        Some(Attribute { name, value, has_value: true })
+        Some(Attribute { name, value, has_value: true, is_open })
     })
 }

@@ -97,6 +97,11 @@ fn percent(text: &[u8], i: usize, out: &mut Vec<u8>, change: &mut Change) -> usi
         change.percent = true;
         return 3;
     }
+    let sprinkled = sprinkled(rest(text, i));
+    if sprinkled > 0 {
+        out.extend(part(text, i, i + sprinkled).iter().skip(1).step_by(2));
+        return sprinkled;
+    }
     if matches!(at(text, i + 1), b'u' | b'U')
         && let Some(code) = hex_number(part(text, i + 2, i + 6), 4)
     {
@@ -105,6 +110,12 @@ fn percent(text: &[u8], i: usize, out: &mut Vec<u8>, change: &mut Change) -> usi
         return 6;
     }
     0
+}
+
+/// The length of `%S%E%L%E%C%T`: servers that drop a sign which begins no code read `SELECT`.
+fn sprinkled(text: &[u8]) -> usize {
+    let pairs = text.chunks_exact(2).take_while(|pair| matches!(pair, [b'%', byte] if *byte != b'%')).count();
+    if pairs < 4 { 0 } else { pairs * 2 }
 }
 
 /// `\x41`, `\u0041`, `\u{41}`, `\101`. A backslash before anything else stays: paths of Windows and shells need it.
@@ -140,6 +151,11 @@ fn escape(text: &[u8], i: usize, out: &mut Vec<u8>) -> usize {
             let code = hex_number(part(text, i + 1, i + 1 + digits), digits).unwrap_or(u32::from(b'?'));
             unicode::push(code, out);
             1 + digits + usize::from(at(text, i + 1 + digits) == b' ')
+        }
+        // Angle brackets in the shortest octal form of JavaScript.
+        b'7' if matches!(at(text, i + 2), b'4' | b'6') && !at(text, i + 3).is_ascii_digit() => {
+            out.push(if at(text, i + 2) == b'4' { b'<' } else { b'>' });
+            3
         }
         first @ b'0'..=b'1' => {
             let (second, third) = (at(text, i + 2), at(text, i + 3));

@@ -11,6 +11,8 @@ const MOST: usize = 240;
 #[derive(Default)]
 pub struct Tokens {
     kinds: Vec<u8>,
+    /// The last token is a plus.
+    plus: bool,
 }
 
 impl Tokens {
@@ -27,10 +29,13 @@ impl Tokens {
     /// Reads `text`. `context` is `b` for a value as it stands, or the quote that the value has just closed.
     pub fn read(&mut self, text: &[u8], context: u8) {
         self.kinds.clear();
+        self.plus = false;
         self.kinds.push(context);
         let mut i = 0;
         while i < text.len() && self.kinds.len() < MOST {
+            let (before, byte) = (self.kinds.len(), at(text, i));
             i += self.token(text, i);
+            self.plus = if self.kinds.len() > before { byte == b'+' } else { self.plus && !is_blank(byte) };
         }
     }
 
@@ -45,6 +50,11 @@ impl Tokens {
             b'o' | b'!'
                 if matches!(last, b'(' | b',' | b'&' | b'=' | b'o' | b'S' | b'W' | b'D' | b'B' | b'H' | b'!') => {}
             b'o' if last == 0 && self.kinds.first() == Some(&b'b') => {}
+            // No statement has a sign there: it is a blank that nobody has decoded.
+            b'&' | b'U' | b'W' | b'B' | b'H' | b'L' | b'c' if last == b'o' && self.plus => {
+                self.kinds.pop();
+                self.kinds.push(kind);
+            }
             b'=' if last == b'!' => {
                 self.kinds.pop();
                 self.kinds.push(kind);
@@ -233,6 +243,8 @@ impl Tokens {
                     self.push(b'n');
                 }
             }
+            // A committee may be called `union-select`.
+            Some(b'U') if at(tail, length) == b'-' && at(tail, length + 1).is_ascii_alphabetic() => self.push(b'n'),
             Some(kind) => self.push(kind),
             None => self.push(if call && gap == 0 { b'F' } else { b'n' }),
         }

@@ -1,6 +1,6 @@
 //! Calls of functions that only one language has.
 
-use crate::bytes::{is_blank, part};
+use crate::bytes::{is_blank, part, rest};
 use crate::pattern::ops::is_word;
 use crate::rules::{id, tables};
 use crate::scanner::Evidence;
@@ -16,7 +16,10 @@ pub fn judge(text: &[u8], evidence: &mut Evidence<'_>) {
         // The longest name of PHP has 39 letters; names are looked up from the longest end of the word on.
         let start = before.iter().take(end).rposition(|&b| !is_word(b)).map_or(0, |i| i + 1);
         let name = part(before, start, end);
-        if (6..=48).contains(&name.len())
+        // A page of the manual: `opendir(3)`.
+        let is_reference = matches!(rest(text, at + 1), [b'0'..=b'9', b')', ..]);
+        if !is_reference
+            && (6..=48).contains(&name.len())
             && name.contains(&b'_')
             && tables::PHP_KNOWN.binary_search_by(|known| known.as_bytes().cmp(name)).is_ok()
         {

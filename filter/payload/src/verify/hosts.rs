@@ -31,8 +31,9 @@ pub fn judge(text: &[u8], evidence: &mut Evidence<'_>) {
             .unwrap_or(authority.len());
         authority = part(authority, 0, end);
         let prose = text.len() > end + found + 200 || text.iter().filter(|&&b| b == b' ' || b == b'\n').count() > 2;
-        let start_of_value = find(text, b"://", 0).is_some_and(|first| first + 1 == found)
-            && part(text, 0, found).iter().all(|b| !b.is_ascii_whitespace());
+        let start_of_value = found == 0
+            || (find(text, b"://", 0).is_some_and(|first| first + 1 == found)
+                && part(text, 0, found).iter().all(|b| !b.is_ascii_whitespace()));
         // What stands before the last `@` is a user; `\` ends the authority for browsers, not for others.
         for host in authority.split(|&b| b == b'@' || b == b'\\') {
             one(host, prose || !start_of_value, evidence);
@@ -94,6 +95,7 @@ const REBINDING: &[&[u8]] = &[
     b".xip.io",
     b".localtest.me",
     b".lvh.me",
+    b".localh.st",
     b".r3dir.me",
     b".rbndr.us",
     b".1u.ms",
@@ -138,7 +140,7 @@ fn classify(host: &[u8]) -> Option<Kind> {
     let (address, plain) = v4(host)?;
     let [a, b, c, _] = address.to_be_bytes();
     let inside = matches!((a, b), (127 | 0 | 10, _) | (169, 254) | (192, 168) | (172, 16..=31) | (100, 64..=127));
-    if (a, b) == (169, 254) || address == 0x6464_64c8 || (a, b, c) == (192, 0, 0) {
+    if (a, b) == (169, 254) || matches!(address, 0x6464_64c8 | 0xa83f_8110) || (a, b, c) == (192, 0, 0) {
         return Some(Kind::Metadata);
     }
     match (plain, inside) {
