@@ -163,7 +163,11 @@ fn with_choices(made: &mut Map<String, Value>) -> bool {
             value => is_odd(value),
         }
     }
-    for word in ["enum", "const"] {
+    // Beside such a type, a text that reads as a number is one.
+    let is_number = |value: &Value| value == "number" || value == "integer";
+    let types = made.get("type").cloned().unwrap_or_default();
+    let is_told = is_number(&types) || types.as_array().is_some_and(|types| types.iter().all(is_number));
+    for word in ["enum", "const"].into_iter().filter(|_| !is_told) {
         let choices = match made.get(word) {
             Some(Value::Array(list)) if word == "enum" => list.clone(),
             Some(value) => vec![value.clone()],
