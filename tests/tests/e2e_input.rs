@@ -13,47 +13,48 @@ use serde_json::{Value, json};
 const ID: &str = "2eb8aa08-aa98-11ea-b4aa-73b441d16380";
 
 fn start() -> ProtectedService {
-    let builder = Gateway::builder()
-        .filter(json!({
-            "version": 1,
-            "schemas": {"Order": {
-                "type": "object",
-                "properties": {
-                    "id": {"type": "string", "format": "uuid"},
-                    "state": {"enum": ["open", "1' or '1'='1"]},
-                    "note": {"type": "string", "maxLength": 100},
-                    "lines": {"type": "array", "items": {"type": "object", "properties": {"count": {"type": "integer", "minimum": 1}}, "required": ["count"]}, "maxItems": 50},
-                },
-                "required": ["id"],
-                "additionalProperties": false,
-            }},
-            "defaults": {"input": {"max_body": "16KiB", "max_inflated": "32KiB"}, "payload": {}},
-            "rules": [
-                {"name": "watched", "match": {"prefix": "/api/watched"}, "allow": "public",
-                 "input": {"mode": "monitor", "schema": "Order"}},
-                {"name": "check", "match": {"prefix": "/api/check"}, "allow": "public", "monitor": ["input"],
-                 "input": {"schema": "Order"}},
-                {"name": "list", "match": {"path": "/api/orders/{id}", "methods": ["GET"]}, "allow": "public",
-                 "input": {"unknown_parameters": "deny", "parameters": [
-                     {"in": "path", "name": "id", "schema": {"type": "string", "format": "uuid"}},
-                     {"in": "query", "name": "page", "required": true, "schema": {"type": "integer", "minimum": 1}},
-                     {"in": "query", "name": "state", "schema": {"enum": ["open", "1' or '1'='1"]}},
-                     {"in": "query", "name": "q", "schema": {"type": "string", "maxLength": 100}},
-                     {"in": "header", "name": "x-trace", "schema": {"type": "string", "format": "uuid"}},
-                     {"in": "cookie", "name": "shop", "schema": {"type": "integer"}},
-                 ]}},
-                {"name": "orders", "match": {"path": "/api/orders"}, "allow": "public",
-                 "input": {"schema": "Order", "require_body": true, "max_body": "16KiB", "max_inflated": "32KiB"}},
-                {"name": "claims", "match": {"path": "/api/claims"}, "allow": "public", "input": {"form": form()}},
-                {"name": "claims-watched", "match": {"path": "/api/claims-watched"}, "allow": "public",
-                 "input": {"mode": "monitor", "form": form()}},
-                {"name": "small", "match": {"prefix": "/api/small"}, "allow": "public",
-                 "input": {"max_path": "40B", "max_query": "40B", "max_header": "400B", "max_head": "2KiB", "max_headers": 20, "max_cookies": 2}},
-                {"name": "all", "match": {}, "allow": "public"},
-            ],
-        }))
-        .connection_manager("http_protocol_options", json!({"enable_trailers": true}));
-    ProtectedService::start(builder)
+    ProtectedService::start(
+        Gateway::builder()
+            .filter(json!({
+                "version": 1,
+                "schemas": {"Order": {
+                    "type": "object",
+                    "properties": {
+                        "id": {"type": "string", "format": "uuid"},
+                        "state": {"enum": ["open", "1' or '1'='1"]},
+                        "note": {"type": "string", "maxLength": 100},
+                        "lines": {"type": "array", "items": {"type": "object", "properties": {"count": {"type": "integer", "minimum": 1}}, "required": ["count"]}, "maxItems": 50},
+                    },
+                    "required": ["id"],
+                    "additionalProperties": false,
+                }},
+                "defaults": {"input": {"max_body": "16KiB", "max_inflated": "32KiB"}, "payload": {}},
+                "rules": [
+                    {"name": "watched", "match": {"prefix": "/api/watched"}, "allow": "public",
+                     "input": {"mode": "monitor", "schema": "Order"}},
+                    {"name": "check", "match": {"prefix": "/api/check"}, "allow": "public", "monitor": ["input"],
+                     "input": {"schema": "Order"}},
+                    {"name": "list", "match": {"path": "/api/orders/{id}", "methods": ["GET"]}, "allow": "public",
+                     "input": {"unknown_parameters": "deny", "parameters": [
+                         {"in": "path", "name": "id", "schema": {"type": "string", "format": "uuid"}},
+                         {"in": "query", "name": "page", "required": true, "schema": {"type": "integer", "minimum": 1}},
+                         {"in": "query", "name": "state", "schema": {"enum": ["open", "1' or '1'='1"]}},
+                         {"in": "query", "name": "q", "schema": {"type": "string", "maxLength": 100}},
+                         {"in": "header", "name": "x-trace", "schema": {"type": "string", "format": "uuid"}},
+                         {"in": "cookie", "name": "shop", "schema": {"type": "integer"}},
+                     ]}},
+                    {"name": "orders", "match": {"path": "/api/orders"}, "allow": "public",
+                     "input": {"schema": "Order", "require_body": true, "max_body": "16KiB", "max_inflated": "32KiB"}},
+                    {"name": "claims", "match": {"path": "/api/claims"}, "allow": "public", "input": {"form": form()}},
+                    {"name": "claims-watched", "match": {"path": "/api/claims-watched"}, "allow": "public",
+                     "input": {"mode": "monitor", "form": form()}},
+                    {"name": "small", "match": {"prefix": "/api/small"}, "allow": "public",
+                     "input": {"max_path": "40B", "max_query": "40B", "max_header": "400B", "max_head": "2KiB", "max_headers": 20, "max_cookies": 2}},
+                    {"name": "all", "match": {}, "allow": "public"},
+                ],
+            }))
+            .connection_manager("http_protocol_options", json!({"enable_trailers": true})),
+    )
 }
 
 /// Fields that a claim has: numbers, words, text, a picture, JSON.
