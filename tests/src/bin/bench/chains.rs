@@ -8,6 +8,7 @@ use ring::digest;
 use serde_json::{Map, Value, json};
 
 use crate::authority;
+use crate::body::Body;
 use crate::load::API_KEY_HEADER;
 use crate::native::{Native, api_key_auth, ext_authz, jwt_authn, local_ratelimit, rbac};
 
@@ -111,8 +112,8 @@ pub struct Row {
     pub chain: Chain,
     /// The path that is asked for.
     pub path: &'static str,
-    /// How many leaves the JSON document has that is posted; none: it is a GET.
-    pub leaves: usize,
+    /// What its requests carry.
+    pub body: Body,
     /// The tokens.
     pub tokens: Tokens,
     /// The status that every answer must have.
@@ -178,6 +179,7 @@ pub const ROWS: &[Row] = &[
     row("portcullis: payload rules, a small GET", Chain::PortcullisPayload, Tokens::None, 200, Some(24)),
     posting(SMALL, row("portcullis: payload rules, 1 KB of JSON", Chain::PortcullisPayload, Tokens::None, 200, None)),
     posting(LARGE, row("portcullis: payload rules, 10 KB of JSON", Chain::PortcullisPayload, Tokens::None, 200, None)),
+    posting(TEXT, row("portcullis: payload rules, 10 KB of prose", Chain::PortcullisPayload, Tokens::None, 200, None)),
     row(
         "portcullis: one limit, 1,000,000 clients known",
         Chain::PortcullisLimit,
@@ -219,24 +221,25 @@ pub const ROWS: &[Row] = &[
 const CROWD: usize = 1_000_000;
 const TOWN: usize = 100_000;
 
-/// Leaves of JSON documents of about 1 KB and 10 KB.
-const SMALL: usize = 49;
-const LARGE: usize = 489;
+/// About 1 KB and 10 KB.
+const SMALL: Body = Body::Json(49);
+const LARGE: Body = Body::Json(489);
+const TEXT: Body = Body::Text(10_000);
 
-const fn posting(leaves: usize, row: Row) -> Row {
-    Row { leaves, ..row }
+const fn posting(body: Body, row: Row) -> Row {
+    Row { body, ..row }
 }
 
 const fn row(name: &'static str, chain: Chain, tokens: Tokens, status: u16, beside: Option<usize>) -> Row {
-    Row { name, chain, path: "/orders/1234?expand=lines", leaves: 0, tokens, status, beside }
+    Row { name, chain, path: "/orders/1234?expand=lines", body: Body::None, tokens, status, beside }
 }
 
 impl Row {
     /// The row of the empty chain with the same requests, by its place in [`ROWS`].
     pub fn base(&self) -> usize {
         match self.tokens {
-            _ if self.leaves == SMALL => 21,
-            _ if self.leaves == LARGE => 22,
+            _ if self.body == SMALL => 21,
+            _ if self.body == LARGE || self.body == TEXT => 22,
             Tokens::None => 0,
             Tokens::Repeated(RS) | Tokens::Fresh(RS) => 2,
             Tokens::Repeated(_) | Tokens::Fresh(_) => 1,

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::body::Body;
+
 /// How many connections there are.
 pub const CONNECTIONS: usize = 8;
 
@@ -38,6 +40,7 @@ pub enum Bearer<'a> {
 pub struct Load {
     connections: Vec<Connection>,
     path: &'static str,
+    content_type: &'static str,
     body: Vec<u8>,
     request: Vec<u8>,
 }
@@ -49,11 +52,11 @@ struct Connection {
 }
 
 impl Load {
-    /// Opens the connections to `port`, for requests of `path`: GETs, or POSTs of a JSON document of so many leaves.
+    /// Opens the connections to `port`, for requests of `path`: GETs, or POSTs of `body`.
     ///
     /// # Errors
     /// Nothing listens there.
-    pub fn open(port: u16, path: &'static str, leaves: usize) -> Result<Self> {
+    pub fn open(port: u16, path: &'static str, body: Body) -> Result<Self> {
         let connect = |_| {
             let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
             stream.set_nodelay(true)?;
@@ -61,7 +64,13 @@ impl Load {
             Ok(Connection { stream, received: Vec::with_capacity(4096) })
         };
         let connections = (0..CONNECTIONS).map(connect).collect::<Result<_>>()?;
-        Ok(Self { connections, path, body: document(leaves), request: Vec::with_capacity(4096) })
+        Ok(Self {
+            connections,
+            path,
+            content_type: body.content_type(),
+            body: body.bytes(),
+            request: Vec::with_capacity(4096),
+        })
     }
 
     /// Sends `count` requests, and takes their answers, each of which must have `status`.
@@ -78,7 +87,7 @@ impl Load {
                 connection.take(status)?;
             }
             if number < count {
-                write_request(&mut self.request, self.path, credential(bearer, number)?, &self.body);
+                write_request(&mut self.request, self.path, credential(bearer, number)?, self.content_type, &self.body);
                 connection.stream.write_all(&self.request)?;
             }
         }
@@ -140,7 +149,7 @@ fn whole_length(received: &[u8]) -> Option<usize> {
 }
 
 /// A request as a browser's application sends it: with a token 13 headers and about 1.1 KB, pseudo-headers aside.
-fn write_request(out: &mut Vec<u8>, path: &str, credential: Option<(&str, &str)>, body: &[u8]) {
+fn write_request(out: &mut Vec<u8>, path: &str, credential: Option<(&str, &str)>, content_type: &str, body: &[u8]) {
     out.clear();
     for part in [if body.is_empty() { "GET " } else { "POST " }, path, " HTTP/1.1\r\n", OTHER_HEADERS] {
         out.extend_from_slice(part.as_bytes());
@@ -152,24 +161,10 @@ fn write_request(out: &mut Vec<u8>, path: &str, credential: Option<(&str, &str)>
     }
     if !body.is_empty() {
         let length = body.len();
-        out.extend_from_slice(format!("content-type: application/json\r\ncontent-length: {length}\r\n").as_bytes());
+        out.extend_from_slice(format!("content-type: {content_type}\r\ncontent-length: {length}\r\n").as_bytes());
     }
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(body);
-}
-
-/// A JSON document of so many leaves, as an application would send it: about 21 bytes for each.
-fn document(leaves: usize) -> Vec<u8> {
-    if leaves == 0 {
-        return Vec::new();
-    }
-    let leaf = |number: usize| match number % 4 {
-        0 => format!("\"name_{number}\":\"Anna M\""),
-        1 => format!("\"count_{number}\":{}", number * 37),
-        2 => format!("\"ref_{number}\":\"a-{number}-7f\""),
-        _ => format!("\"note_{number}\":\"see it\""),
-    };
-    format!("{{{}}}", (0..leaves).map(leaf).collect::<Vec<_>>().join(",")).into_bytes()
 }
 
 const OTHER_HEADERS: &str = "host: api.example.com\r\n\

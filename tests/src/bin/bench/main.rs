@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+mod body;
 mod chains;
 mod cpu;
 mod hits;
@@ -85,7 +86,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let envoy = Envoy::start(&chains::envoy(&lanes, &keys, authority.port()), dir.path(), &options)?;
     let mut bench = Bench { meter: Meter::of(envoy.process_id())?, loads: Vec::new(), minted, requests };
     for lane in &lanes {
-        bench.loads.push(Load::open(envoy.listener_port(&lane.listener())?, lane.row.path, lane.row.leaves)?);
+        bench.loads.push(Load::open(envoy.listener_port(&lane.listener())?, lane.row.path, lane.row.body)?);
     }
     for (lane, load) in lanes.iter().zip(&mut bench.loads) {
         if let Tokens::Clients(count) = lane.row.tokens {

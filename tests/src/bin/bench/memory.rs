@@ -10,6 +10,7 @@ use portcullis_tests::keys::SigningKey;
 use portcullis_tests::paths::WorkDir;
 use serde_json::{Value, json};
 
+use crate::body::Body;
 use crate::chains::{address, configuration, jwt, listener, portcullis};
 use crate::load::{Bearer, Load};
 use crate::token;
@@ -76,7 +77,7 @@ fn grow(module: &Path, key: &SigningKey, cache: &str, tokens: &[String]) -> Resu
     let config = json!({"admin": {"address": address(0)}, "static_resources": {"listeners": [listener]}});
     let dir = WorkDir::create("bench-memory")?;
     let envoy = Envoy::start(&config, dir.path(), &Options { workers: 1, ..Options::default() })?;
-    let mut load = Load::open(envoy.listener_port(NAME)?, "/orders/1234?expand=lines", 0)?;
+    let mut load = Load::open(envoy.listener_port(NAME)?, "/orders/1234?expand=lines", Body::None)?;
     // Buffers have their size and the module is compiled for good before anything is compared.
     let early = token(key, usize::MAX);
     load.run(4000, Bearer::Same(&early), 200)?;
