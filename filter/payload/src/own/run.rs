@@ -7,8 +7,8 @@ use crate::scanner::{Scanner, Scratch};
 use crate::settings::Settings;
 
 use super::operator::{Operator, Tools};
-use super::target::Kind;
-use super::{Condition, Group, Label, OwnRules, transform};
+use super::target::{Kind, Target};
+use super::{Condition, Group, Label, OwnRules, Ready, transform};
 
 /// The work for one request: about a state of an expression on a byte each. Who makes it cost more is refused.
 pub const STEPS: u64 = 20_000_000;
@@ -88,9 +88,7 @@ impl State {
 
     /// Asks the rules about one value. A condition that each value must meet for itself (`not`) is not asked about joined ones.
     pub fn ask(&mut self, scanner: &Scanner, settings: &Settings, buffers: &mut OwnScratch, asked: Asked<'_>) {
-        let Asked { kinds, name, value: sent, joined } = asked;
-        let Some(&kind) = kinds.first() else { return };
-        let all = kinds.iter().fold(0, |all, kind| all | kind.bit());
+        let all = asked.kinds.iter().fold(0, |all, kind| all | kind.bit());
         let rules = &*settings.own;
         self.met.resize_with(rules.conditions.len(), || None);
         for group in rules.groups.iter().filter(|group| group.kinds & all == all) {
@@ -98,67 +96,103 @@ impl State {
                 return;
             }
             self.spent += 1 + group.members.len() as u64 / 4;
-            let asks = |state: &Self, number: &usize| {
-                let Some(ready) = rules.conditions.get(*number) else { return false };
-                let Condition { targets, except, negated, .. } = &ready.condition;
-                state.met.get(*number).is_some_and(Option::is_none)
-                    && !(*negated && joined.is_some())
-                    && kinds.iter().all(|kind| targets.iter().any(|target| target.takes(*kind, name)))
-                    && !kinds.iter().any(|kind| except.iter().any(|target| target.takes(*kind, name)))
-                    && !rules
-                        .rules
-                        .get(ready.rule)
-                        .is_none_or(|rule| settings.excludes_own(&rule.label, rule_name(kind, name)))
-            };
-            let mut asked = group.members.iter().zip(&group.sleeps).filter(|(number, _)| asks(self, number)).peekable();
-            if asked.peek().is_none() {
-                continue;
-            }
-            let asked: Vec<(usize, bool)> = asked.map(|(&number, &sleeps)| (number, sleeps)).collect();
-            let OwnScratch { scratch, settings, value: changed, other, lower, awake } = &mut *buffers;
-            let detects = |number: usize| {
-                let ready = rules.conditions.get(number);
-                ready.is_some_and(|ready| matches!(ready.condition.operator, Operator::Detect(_)))
-            };
-            let apart = joined.filter(|_| asked.iter().any(|(number, _)| detects(*number))).map(|values| {
-                let mut changed_alone = |value: &Vec<u8>| {
-                    self.spent = self.spent.saturating_add((value.len() as u64 + 8) * group.chain.len() as u64);
-                    transform::apply(&group.chain, value, changed, other).to_vec()
-                };
-                values.iter().map(&mut changed_alone).collect::<Vec<_>>()
-            });
-            let value = match group.chain.is_empty() {
-                true => sent,
-                false => {
-                    self.spent = self.spent.saturating_add((sent.len() as u64 + 8) * group.chain.len() as u64);
-                    transform::apply(&group.chain, sent, changed, other)
-                }
-            };
-            wake(group, value, rules.conditions.len(), lower, awake);
-            self.spent = self.spent.saturating_add(value.len() as u64);
-            let mut tools = Tools { scanner, scratch, settings, apart: apart.as_deref() };
-            for (number, sleeps) in asked {
-                let Some(ready) = rules.conditions.get(number) else { continue };
-                if sleeps && !awake.get(number).copied().unwrap_or(false) {
-                    continue;
-                }
-                let times = if apart.is_some() && detects(number) { 2 } else { 1 };
-                self.spent = self.spent.saturating_add(times * ready.condition.operator.cost(value.len()));
-                if self.is_spent() {
-                    break;
-                }
-                let found = ready.condition.operator.holds(value, &mut tools);
-                let found = match ready.condition.negated {
-                    false => found,
-                    true if found.is_none() => Some(value.get(..64).unwrap_or(value).to_vec()),
-                    true => None,
-                };
-                if let (Some(excerpt), Some(met)) = (found, self.met.get_mut(number)) {
-                    let excerpt = if is_secret(kind, name) { Vec::new() } else { excerpt };
-                    *met = Some(Evidence { kind, name: name.to_vec(), excerpt });
-                }
+            let members = group.members.iter().zip(&group.sleeps);
+            let members: Vec<Member<'_>> = members
+                .filter_map(|(&number, &sleeps)| {
+                    let ready = rules.conditions.get(number)?;
+                    let is_open = self.met.get(number).is_some_and(Option::is_none);
+                    (is_open && asked.is_for(ready, settings)).then_some(Member { number, sleeps, ready })
+                })
+                .collect();
+            if !members.is_empty() {
+                self.ask_group(scanner, group, &members, buffers, asked);
             }
         }
+    }
+
+    /// Asks those members of a group that are about the value.
+    fn ask_group(
+        &mut self,
+        scanner: &Scanner,
+        group: &Group,
+        members: &[Member<'_>],
+        buffers: &mut OwnScratch,
+        asked: Asked<'_>,
+    ) {
+        let Asked { kinds, name, value: sent, joined } = asked;
+        let Some(&kind) = kinds.first() else { return };
+        let OwnScratch { scratch, settings, value: changed, other, lower, awake } = buffers;
+        let apart: Option<Vec<Vec<u8>>> = joined.filter(|_| members.iter().any(Member::detects)).map(|values| {
+            let changed_alone = values.iter().map(|value| {
+                self.pay_for_change(group, value);
+                transform::apply(&group.chain, value, changed, other).to_vec()
+            });
+            changed_alone.collect()
+        });
+        let value = match group.chain.is_empty() {
+            true => sent,
+            false => {
+                self.pay_for_change(group, sent);
+                transform::apply(&group.chain, sent, changed, other)
+            }
+        };
+        wake(group, value, self.met.len(), lower, awake);
+        self.spent = self.spent.saturating_add(value.len() as u64);
+        let mut tools = Tools { scanner, scratch, settings, apart: apart.as_deref() };
+        for member in members {
+            if member.sleeps && !awake.get(member.number).copied().unwrap_or(false) {
+                continue;
+            }
+            let condition = &member.ready.condition;
+            let times = if apart.is_some() && member.detects() { 2 } else { 1 };
+            self.spent = self.spent.saturating_add(times * condition.operator.cost(value.len()));
+            if self.is_spent() {
+                break;
+            }
+            let found = condition.operator.holds(value, &mut tools);
+            let found = match condition.negated {
+                false => found,
+                true if found.is_none() => Some(value.get(..64).unwrap_or(value).to_vec()),
+                true => None,
+            };
+            if let (Some(excerpt), Some(met)) = (found, self.met.get_mut(member.number)) {
+                let excerpt = if is_secret(kind, name) { Vec::new() } else { excerpt };
+                *met = Some(Evidence { kind, name: name.to_vec(), excerpt });
+            }
+        }
+    }
+
+    fn pay_for_change(&mut self, group: &Group, value: &[u8]) {
+        self.spent = self.spent.saturating_add((value.len() as u64 + 8) * group.chain.len() as u64);
+    }
+}
+
+/// A condition of a group that is asked about a value.
+struct Member<'r> {
+    number: usize,
+    /// Whether it is asked only where one of its literals is found.
+    sleeps: bool,
+    ready: &'r Ready,
+}
+
+impl Member<'_> {
+    fn detects(&self) -> bool {
+        matches!(self.ready.condition.operator, Operator::Detect(_))
+    }
+}
+
+impl Asked<'_> {
+    /// Whether a condition is about the value.
+    fn is_for(&self, ready: &Ready, settings: &Settings) -> bool {
+        let Condition { targets, except, negated, .. } = &ready.condition;
+        let excludes = |kind: Kind| {
+            let rule = settings.own.rules.get(ready.rule);
+            rule.is_none_or(|rule| settings.excludes_own(&rule.label, rule_name(kind, self.name)))
+        };
+        let takes = |targets: &[Target], kind: Kind| targets.iter().any(|target| target.takes(kind, self.name));
+        !(*negated && self.joined.is_some())
+            && self.kinds.iter().all(|kind| takes(targets, *kind) && !takes(except, *kind))
+            && !self.kinds.first().is_none_or(|kind| excludes(*kind))
     }
 }
 
