@@ -43,13 +43,12 @@ pub fn judge(text: &[u8], kinds: u16, tokens: &mut Tokens, evidence: &mut Eviden
             let mut behind = rest(text, from);
             let before = opened.replace(at);
             if count > STARTS {
+                // Of several in a row, only the last can close a string.
                 if behind.first() == Some(&quote) {
-                    // Two of them are one within a string.
-                    from += 1;
                     continue;
                 }
                 behind = behind.trim_ascii_start();
-                if !goes_on(behind) {
+                if !goes_on(behind, ends.comment > at) {
                     continue;
                 }
                 behind = part(behind, 0, FURTHER);
@@ -83,11 +82,12 @@ impl Ends {
     }
 }
 
-/// Whether a statement could go on like this behind a string.
-fn goes_on(behind: &[u8]) -> bool {
+/// Whether a statement could go on like this behind a string; a list goes on where a comment cuts off what the statement had there.
+fn goes_on(behind: &[u8], is_commented: bool) -> bool {
     let closed = behind.iter().take_while(|&&byte| byte <= b' ' || byte == b')').count();
     let behind = rest(behind, closed);
     match behind.first() {
+        Some(b',') => is_commented,
         Some(b'#' | b';' | b'|' | b'&' | b'=' | b'<' | b'>' | b'!' | b'^' | b'*' | b'/' | b'%' | b'+' | b'-') => true,
         Some(byte) if byte.is_ascii_alphabetic() => {
             let length = behind.iter().take(24).take_while(|&&b| b.is_ascii_alphanumeric() || b == b'_').count();
