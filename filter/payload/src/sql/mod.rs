@@ -97,14 +97,34 @@ fn goes_on(behind: &[u8], is_commented: bool) -> bool {
     }
 }
 
-/// Whether the string that ends at `at` is the last argument of a call or of a list: `open("door");`, `contains(Name,'x') or ..`.
+/// Whether the string that ends at `at` is the last argument of a call or of a list, and no statement goes on behind that: `open("door");`,
+/// `contains(Name,'x') or ..`.
 fn is_argument(text: &[u8], opened: Option<usize>, at: usize, ends: &Ends) -> bool {
     let Some(opened) = opened else { return false };
     if ends.comment > at || !rest(text, at + 1).starts_with(b")") {
         return false;
     }
     let before = part(text, 0, opened).trim_ascii_end();
-    matches!(before, [.., b','] | [.., b'a'..=b'z' | b'0'..=b'9' | b'_', b'('])
+    if !matches!(before, [.., b','] | [.., b'a'..=b'z' | b'0'..=b'9' | b'_', b'(']) {
+        return false;
+    }
+    let closed = rest(text, at + 1).iter().take_while(|&&byte| byte <= b' ' || byte == b')').count();
+    match rest(text, at + 1 + closed) {
+        [] | [b',' | b'.' | b':' | b'{' | b']' | b'}', ..] => true,
+        [b';', behind @ ..] => {
+            let behind = behind.trim_ascii_start();
+            let length = behind.iter().take(24).take_while(|byte| byte.is_ascii_alphabetic()).count();
+            !matches!(words::kind(part(behind, 0, length)), Some(b'E' | b'S' | b'I' | b'U'))
+        }
+        behind => !goes_on(behind, false) || is_filter(text),
+    }
+}
+
+/// Whether a value is a condition of OData: its functions are none of SQL.
+fn is_filter(text: &[u8]) -> bool {
+    const CALLS: &[&[u8]] =
+        &[b"contains(", b"startswith(", b"endswith(", b"substringof(", b"indexof(", b"tolower(", b"toupper("];
+    CALLS.iter().any(|call| text.starts_with(call))
 }
 
 /// Whether the value of the last attribute of a tag ends at `at`.
