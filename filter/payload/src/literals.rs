@@ -216,20 +216,79 @@ mod tests {
         }
     }
 
+    /// Every literal in `text` for which a pattern of these views would be tried: those that the gate lets through, and those at all places.
+    fn found(text: &[u8], views: u8) -> [Vec<(usize, u16)>; 2] {
+        let (mut open, mut all) = (Vec::new(), Vec::new());
+        let fits = |hit: &Hit| {
+            let Group { from, to, around, shapes, .. } = *hit.group;
+            let targets = tables::TARGETS.get(usize::from(from)..usize::from(to)).unwrap_or_default();
+            hit.fits(shapes, around)
+                && targets.iter().any(|target| {
+                    tables::PATTERNS.get(usize::from(target.pattern)).is_some_and(|pattern| pattern.views & views != 0)
+                        && hit.fits(target.shapes, target.around)
+                })
+        };
+        each(text, views, |hit| open.extend(fits(hit).then_some((hit.start, hit.group.from))));
+        for start in 0..text.len() {
+            walk(text, start, views, &mut |hit: &Hit| all.extend(fits(hit).then_some((hit.start, hit.group.from))));
+        }
+        [open, all]
+    }
+
     proptest! {
         /// The gate lets every place through where a literal stands that its surroundings allow.
         #[test]
         fn the_gate_loses_no_literal(text in "[ -~]{0,40}|([a-z]{1,6}[ (=/'\"`;_]{0,2}){0,8}|(select|union|`|'|\"|cat|alert|\\(|//){0,8}") {
-            let text = text.to_ascii_lowercase().into_bytes();
-            let mut found = Vec::new();
-            each(&text, 0xff, |hit| found.push((hit.start, hit.group.from, hit.fits(hit.group.shapes, hit.group.around))));
-            found.retain(|hit| hit.2);
-            let mut all = Vec::new();
-            for start in 0..text.len() {
-                walk(&text, start, 0xff, &mut |hit: &Hit| all.push((hit.start, hit.group.from, hit.fits(hit.group.shapes, hit.group.around))));
+            let [open, all] = found(&text.to_ascii_lowercase().into_bytes(), 0xff);
+            prop_assert_eq!(open, all);
+        }
+
+        /// The same beside bytes of all kinds, at the ends of the blocks in which places are looked at, and for views of their own.
+        #[test]
+        fn the_gate_loses_no_literal_in_long_texts_of_any_bytes(
+            pieces in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..3), 0..PIECES.len()), 0..60),
+            views in prop_oneof![Just(0xff), Just(View::TEXT), Just(View::Sql as u8), Just(View::Shell as u8), Just(View::Path as u8)],
+        ) {
+            let mut text = Vec::new();
+            for (bytes, piece) in &pieces {
+                text.extend_from_slice(bytes);
+                text.extend_from_slice(PIECES.get(*piece).copied().unwrap_or_default().as_bytes());
             }
-            all.retain(|hit| hit.2);
-            prop_assert_eq!(found, all);
+            text.make_ascii_lowercase();
+            let [open, all] = found(&text, views);
+            prop_assert_eq!(open, all);
         }
     }
+
+    const PIECES: &[&str] = &[
+        "select",
+        "union",
+        "`",
+        "'",
+        "\"",
+        "cat",
+        "alert(",
+        "//",
+        "/etc/passwd",
+        "../",
+        "<script",
+        "javascript:",
+        "sleep(",
+        "${jndi:",
+        "{{",
+        " ",
+        "eval",
+        "$(",
+        "information_schema",
+        ";",
+        "|",
+        "x",
+        "system(",
+        "document.cookie",
+        "0x",
+        "\n",
+        "php://",
+        "@@version",
+        "__proto__",
+    ];
 }

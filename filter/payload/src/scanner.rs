@@ -336,7 +336,8 @@ impl<'a> Inspection<'a> {
                 }
             }
         }
-        if kinds & mask::SQL != 0 || (kinds & mask::DASH != 0 && contains(text, b"--")) {
+        // Transact-SQL reads control bytes as blanks.
+        if kinds & (mask::SQL | mask::CONTROL) != 0 || (kinds & mask::DASH != 0 && contains(text, b"--")) {
             sql::judge(text, kinds, tokens, &mut evidence, &mut self.steps);
         }
         if kinds & (mask::ANGLE | mask::QUOTE) != 0 || kinds & mask::SQL != 0 {

@@ -129,6 +129,9 @@ impl Tokens {
                 self.push(b'=');
                 1
             }
+            // PostgreSQL: `!~`, `~*`, `~~` compare with patterns.
+            b'!' if next == b'~' => self.two(b'='),
+            b'~' if matches!(next, b'~' | b'*') => self.two(b'='),
             b'!' => {
                 self.push(b'!');
                 1
