@@ -78,8 +78,8 @@ fn main() {
         .unwrap();
         writeln!(
             docs,
-            "Page {{ id: {:?}, family: Family::{family}, weight: {}, level: {}, catches: {:?}, example: {:?}, reference: {:?}, places: &{:?}, matches: &{:?}, passes: &{:?} }},",
-            rule.id, rule.weight, rule.level, rule.catches, rule.example, rule.reference, rule.places, rule.matches, rule.passes
+            "Page {{ id: {:?}, family: Family::{family}, weight: {}, level: {}, catches: {:?}, example: {:?}, reference: {:?}, places: &{:?}, matches: &{:?}, passes: &{:?}, matching_requests: &{:?}, passing_requests: &{:?} }},",
+            rule.id, rule.weight, rule.level, rule.catches, rule.example, rule.reference, rule.places, rule.matches, rule.passes, rule.matching_requests, rule.passing_requests
         )
         .unwrap();
         writeln!(ids, "pub const {}: RuleId = RuleId({number});", rule.id.to_uppercase().replace('-', "_")).unwrap();

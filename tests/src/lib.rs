@@ -13,6 +13,7 @@ pub mod config;
 pub mod dpop;
 pub mod elsewhere;
 pub mod envoy;
+pub mod files;
 pub mod filter;
 pub mod gate;
 pub mod gateway;

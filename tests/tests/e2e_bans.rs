@@ -12,6 +12,7 @@ use portcullis_tests::client::{Call, Client, Response};
 use portcullis_tests::gateway::{Builder, Gateway, Reload};
 use portcullis_tests::keys::{Algorithm, SigningKey, jwks};
 use portcullis_tests::mint::Token;
+use portcullis_tests::server::{Answer, Request, Server};
 use portcullis_tests::{eventually, filter, refusal};
 use serde_json::{Value, json};
 
@@ -41,6 +42,9 @@ fn configuration() -> Value {
             "guessing": {"key": "ip", "count": kinds, "limit": format!("{LIMIT}/10m"), "ban": "15m"},
             "brief": {"key": "ip", "limit": "3/10m", "ban": "2s", "ban_max": "1h"},
             "stuffing": {"key": "username", "limit": "10/10m", "ban": "30m"},
+            "service_failures": {"key": "ip", "count_responses": [401, 404], "limit": format!("{LIMIT}/10m")},
+            "forging": {"key": "client", "limit": "10/10m", "ban": "30m"},
+            "tried": {"key": "ip", "count_responses": "4xx", "limit": format!("{LIMIT}/10m"), "mode": "monitor"},
         },
         "defaults": {"bans": ["guessing"]},
         "rules": [
@@ -49,14 +53,45 @@ fn configuration() -> Value {
             {"name": "login", "match": {"path": "/login"}, "require": "people", "bans": ["stuffing"]},
             {"name": "slow", "match": {"path": "/slow"}, "allow": "public", "payload": {"level": 1}},
             {"name": "orders", "match": {"prefix": "/orders"}, "require": "corp"},
+            {"name": "app", "match": {"path": "/app"}, "require": "corp", "bans": ["forging"]},
+            {"name": "service", "match": {"prefix": "/service"}, "allow": "public", "bans": ["service_failures"]},
+            {"name": "read", "match": {"prefix": "/read"}, "allow": "public", "payload": {"level": 1}, "bans": ["service_failures"]},
+            {"name": "tried", "match": {"prefix": "/tried"}, "allow": "public", "bans": ["tried"]},
+            {"name": "trial", "match": {"prefix": "/trial"}, "allow": "public", "mode": "monitor", "bans": ["service_failures"]},
         ],
     })
 }
 
 fn builder(workers: u32) -> Builder {
     let passed = json!({"name": "passed", "match": {"prefix": "/"}, "direct_response": {"status": 200}});
-    Gateway::builder().filter(configuration()).route(passed).workers(workers)
+    let to_service =
+        |prefix: &str| json!({"name": "service", "match": {"prefix": prefix}, "route": {"cluster": "service"}});
+    let builder = Gateway::builder().filter(configuration()).workers(workers).cluster("service", SERVICE.port());
+    // Answers of Envoy's own, and a service that is down.
+    let none = json!({"name": "none", "match": {"prefix": "/service/none"}, "direct_response": {"status": 404}});
+    let down = json!({"name": "down", "match": {"prefix": "/service/down"}, "route": {"cluster": "down"}});
+    let builder = builder.cluster("down", 1).route(none).route(down);
+    ["/service", "/read", "/tried", "/trial"]
+        .into_iter()
+        .fold(builder, |b, prefix| b.route(to_service(prefix)))
+        .route(passed)
 }
+
+/// A service with a login of its own, and few paths.
+static SERVICE: LazyLock<Server> = LazyLock::new(|| {
+    let answer = |request: Request| {
+        let ends = |end: &str| request.path.ends_with(end);
+        match (request.header("x-password"), &request.body[..]) {
+            _ if ends("/fails") => Answer::status(500),
+            _ if ends("/absent") => Answer::status(404),
+            _ if ends("/forbidden") => Answer::status(403),
+            (Some("wonderland"), _) | (_, b"password=wonderland") => Answer::status(200),
+            _ if ends("/login") => Answer::status(401),
+            _ => Answer::status(200),
+        }
+    };
+    Server::start(0, None, answer).unwrap()
+});
 
 static WORLD: LazyLock<Gateway> = LazyLock::new(|| builder(2).start().unwrap_or_else(|error| panic!("{error:#}")));
 
@@ -139,6 +174,94 @@ fn probing_for_paths_is_banned() {
     banned(&from(&WORLD, 10).call(&good()).unwrap());
 }
 
+/// `n` calls, one after the other, over connections to all workers in turn; each must be answered with `status`.
+fn in_turn(clients: &mut [Client], n: usize, call: &Call, status: u16) {
+    let connections = clients.len();
+    for number in 0..n {
+        let response = clients[number % connections].call(call).unwrap();
+        assert_eq!(response.status, status, "call {number}: {}", response.text());
+    }
+}
+
+/// Answers of the service are counted over all workers, and the ban begins with exactly the one that the configuration says.
+fn failures_of_the_service_ban(gateway: &Gateway, address: u8) {
+    let (good, bad) = (Call::get("/service/login").header("x-password", "wonderland"), Call::get("/service/login"));
+    let mut clients = connections(gateway, address);
+    let mut others = connections(gateway, address + 1);
+    in_turn(&mut clients, LIMIT - 1, &bad, 401);
+    // What goes well counts for nothing, and neither does what the service or the proxy is to blame for.
+    in_turn(&mut clients, LIMIT, &good, 200);
+    in_turn(&mut clients, LIMIT, &Call::get("/service/fails"), 500);
+    in_turn(&mut clients, LIMIT, &Call::get("/service/forbidden"), 403);
+    in_turn(&mut clients, LIMIT, &Call::get("/service/none/absent"), 404);
+    in_turn(&mut clients, LIMIT, &Call::get("/service/down"), 503);
+    in_turn(&mut others, LIMIT - 1, &Call::get("/service/absent"), 404);
+    in_turn(&mut clients, 1, &bad, 401);
+    for client in &mut clients {
+        assert!((880..=900).contains(&banned(&client.call(&good).unwrap())));
+    }
+    in_turn(&mut others, CONNECTIONS, &good, 200);
+    assert!(gateway.every_worker_served().unwrap());
+}
+
+#[test]
+fn failures_of_the_service_ban_after_exactly_so_many_on_two_workers() {
+    failures_of_the_service_ban(&WORLD, 80);
+    let seen = |labels: &[(&str, &str)]| WORLD.counter("portcullis_offences", labels).unwrap();
+    let of = [("ban", "service_failures"), ("offence", "response")];
+    assert!(eventually(Duration::from_secs(10), || {
+        seen(&[of[0], of[1], ("event", "counted")]) >= 2 * LIMIT as u64 - 1
+            && seen(&[of[0], of[1], ("event", "banned")]) >= 1
+    }));
+    let log = WORLD.log();
+    let begun = log.lines().find(|line| line.contains("client_banned") && line.contains("127.0.3.80")).unwrap();
+    assert!(
+        begun.contains(r#""portcullis.ban.cause":"response""#) && begun.contains(r#""http.response.status_code":401"#)
+    );
+}
+
+#[test]
+fn failures_of_the_service_ban_after_exactly_so_many_on_four_workers() {
+    let gateway = builder(4).start().unwrap();
+    for round in 0..5 {
+        failures_of_the_service_ban(&gateway, 80 + 2 * round);
+    }
+}
+
+/// Requests that are at the service already when the ban begins end there: at most one for each connection.
+#[test]
+fn a_storm_of_guesses_at_the_service_is_banned() {
+    let gateway = builder(4).start().unwrap();
+    for (address, path) in [(100, "/service/login"), (101, "/service/absent"), (102, "/read/login")] {
+        let call =
+            Call::new("POST", path).header("content-type", "application/x-www-form-urlencoded").body("password=guess");
+        let let_in = attack(connections(&gateway, address), &call);
+        assert!((LIMIT..LIMIT + CONNECTIONS).contains(&let_in), "{let_in} guesses at {path}");
+        for mut client in connections(&gateway, address) {
+            banned(&client.call(&call).unwrap());
+        }
+        let good = call.body("password=wonderland");
+        let expected = if path.ends_with("absent") { 404 } else { 200 };
+        assert_eq!(from(&gateway, 110).call(&good).unwrap().status, expected, "another address is another client");
+    }
+}
+
+#[test]
+fn what_the_service_answers_is_only_counted_in_monitor_mode() {
+    for workers in [2, 4] {
+        let gateway = builder(workers).start().unwrap();
+        let mut clients = connections(&gateway, 112);
+        in_turn(&mut clients, 2 * LIMIT, &Call::get("/tried/login"), 401);
+        in_turn(&mut clients, CONNECTIONS, &Call::get("/tried/orders"), 200);
+        let counted = |event: &str| gateway.counter("portcullis_bans", &[("ban", "tried"), ("event", event)]).unwrap();
+        let watched = (LIMIT + CONNECTIONS) as u64;
+        assert!(eventually(Duration::from_secs(10), || counted("begun") == 1 && counted("monitored") == watched));
+        // A rule that is only watched counts for no ban that is enforced.
+        in_turn(&mut clients, 2 * LIMIT, &Call::get("/trial/login"), 401);
+        in_turn(&mut clients, CONNECTIONS, &Call::get("/service/orders"), 200);
+    }
+}
+
 #[test]
 fn a_ban_ends_and_the_next_one_is_twice_as_long() {
     let mut client = from(&WORLD, 20);
@@ -176,6 +299,28 @@ fn stuffing_of_one_account_from_many_addresses_is_seen() {
     }
     assert!(!WORLD.log().contains("guess-"));
     assert!(WORLD.log().contains("client_banned"));
+}
+
+fn forging_for_one_client_is_seen(gateway: &Gateway, address: u8) {
+    let by = |client: &str| Token::of("alice").claim("client_id", json!(client));
+    let call = |token: &str| Call::get("/app").bearer(token);
+    let forged = by("shop").header("alg", json!("ES256")).header("kid", json!("k1")).with_signature(&[7; 64]);
+    for number in 0..10 {
+        let response = from(gateway, address + number).call(&call(&forged)).unwrap();
+        refusal::check(&response, 401, "token_signature_invalid").unwrap();
+    }
+    for mut client in connections(gateway, address + 10) {
+        // Good tokens too: the guide says so.
+        banned(&client.call(&call(&by("shop").sign(&KEY))).unwrap());
+        assert_eq!(client.call(&call(&by("office").sign(&KEY))).unwrap().status, 200);
+    }
+    assert!(!gateway.log().contains("shop"));
+}
+
+#[test]
+fn forging_for_one_client_from_many_addresses_is_seen_on_two_and_on_four_workers() {
+    forging_for_one_client_is_seen(&WORLD, 120);
+    forging_for_one_client_is_seen(&builder(4).start().unwrap(), 120);
 }
 
 #[test]

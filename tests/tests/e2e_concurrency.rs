@@ -96,6 +96,8 @@ fn all_slots(world: &World, path: &str, client: &str) -> Vec<Client> {
     refusal::check(&refused, 429, "concurrency_exceeded").unwrap();
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(refused.header("ratelimit"), None);
+    let policy = format!(r#""few";q={BOUND};qu="concurrent-requests""#);
+    assert_eq!(refused.header("ratelimit-policy"), Some(policy.as_str()));
     connections
 }
 

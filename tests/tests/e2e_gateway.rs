@@ -6,12 +6,14 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use portcullis_tests::client::{Call, Client, Response, call_h2};
 use portcullis_tests::mint::Token;
 use portcullis_tests::pki::Usage;
 use portcullis_tests::reference::{Grounds, Reference};
-use portcullis_tests::tls;
+use portcullis_tests::{eventually, tls};
+use serde_json::{Value, json};
 
 struct World {
     gateway: Reference,
@@ -137,4 +139,22 @@ fn tls_before_1_2_is_refused() {
     socket.read_to_end(&mut answer).unwrap();
     // A fatal alert, protocol_version (RFC 8446, section 6).
     assert!(answer.starts_with(&[21]) && answer.ends_with(&[2, 70]), "{answer:?}");
+}
+
+/// The overload manager of `envoy.yaml`, with less memory than Envoy needs to start.
+#[test]
+fn without_memory_left_new_requests_get_503_and_the_gateway_stays() {
+    let grounds = Grounds::prepare("overload").unwrap();
+    let heap = "/overload_manager/resource_monitors/0/typed_config/max_heap_size_bytes";
+    let mut change = |config: &mut Value| *config.pointer_mut(heap).unwrap() = json!(1 << 20);
+    let gateway = grounds.start("gateway", &mut change).unwrap();
+    let active = "overload.envoy.overload_actions.stop_accepting_requests.active";
+    assert!(eventually(Duration::from_secs(10), || gateway.stat(active).unwrap() == 1));
+    let token = Token::of("alice").scope("read_orders").sign(&grounds.key);
+    for call in [Call::get("/orders/17").bearer(&token), Call::get("/orders/17"), Call::get("/healthz")] {
+        let response = gateway.client(&grounds.pki).unwrap().call(&call).unwrap();
+        assert_eq!((response.status, response.text().as_str()), (503, "envoy overloaded"));
+    }
+    assert!(gateway.orders.requests().is_empty(), "no service is asked");
+    gateway.check_unharmed().unwrap();
 }

@@ -48,6 +48,10 @@ fn start() -> ProtectedService {
                     {"name": "claims", "match": {"path": "/api/claims"}, "allow": "public", "input": {"form": form()}},
                     {"name": "claims-watched", "match": {"path": "/api/claims-watched"}, "allow": "public",
                      "input": {"mode": "monitor", "form": form()}},
+                    {"name": "open", "match": {"path": "/api/open"}, "allow": "public", "payload": {"rules": "off"}, "input": {
+                        "parameters": [{"in": "query", "name": "page", "schema": {"type": "integer"}}],
+                        "form": {"fields": [{"name": "count", "schema": {"type": "integer"}}, {"name": "note"}]},
+                    }},
                     {"name": "small", "match": {"prefix": "/api/small"}, "allow": "public",
                      "input": {"max_path": "40B", "max_query": "40B", "max_header": "400B", "max_head": "2KiB", "max_headers": 20, "max_cookies": 2}},
                     {"name": "all", "match": {}, "allow": "public"},
@@ -243,7 +247,11 @@ fn the_fields_of_a_form_are_of_their_type_however_it_comes() {
 
     let send = |more: &[(&str, &str)]| parts("/api/claims", &[&[("name=\"id\"", ID)], more].concat());
     let picture = "name=\"picture\"; filename=\"a.png\"\r\ncontent-type: image/png";
-    world.passes(&send(&[("name=\"amount\"", "12.5"), (picture, "\u{89}PNG"), ("name=\"details\"", "{\"place\": 1}")]));
+    world.passes(&send(&[
+        ("name=\"amount\"", "12.5"),
+        (picture, "\u{1}PNG\0\u{2}"),
+        ("name=\"details\"", "{\"place\": 1}"),
+    ]));
     world.passes(&send(&[("name=\"state\"", "1' or '1'='1")]));
     world.refuses(&send(&[("name=\"note\"", "1' or '1'='1")]), 403, "payload_attack");
     world.refuses(&send(&[("name=\"amount\"", "twelve")]), 400, "input_parameter_mismatch");
@@ -274,6 +282,41 @@ fn the_fields_of_a_form_are_of_their_type_however_it_comes() {
             .unwrap_or_else(|error| panic!("cut at {at}: {error}"));
     }
     assert_eq!(world.seen(), seen);
+    world.gateway.check_unharmed().unwrap();
+}
+
+#[test]
+fn a_form_has_one_reading_to_every_service() {
+    let world = start();
+    let open = "/api/open";
+    world.passes(&pairs(open, "count=1&counts=x&note=a%3Bcount%3Dx"));
+    for name in ["Count", "count[]", "count%5B0%5D", "+count", "count%00", "note=a;count"] {
+        world.refuses(&pairs(open, &format!("count=1&{name}=x")), 400, "input_parameter_repeated");
+    }
+    world.refuses(&pairs("/api/open?count=x", "count=1"), 400, "input_parameter_repeated");
+    world.refuses(&parts(open, &[("name=\"count\"", "1"), ("name=\"COUNT\"", "x")]), 400, "input_parameter_repeated");
+    for name in ["Page", "page[]", "page%00", "q=a;page"] {
+        world.refuses(&Call::get(&format!("/api/open?page=1&{name}=x")), 400, "input_parameter_repeated");
+    }
+    world.passes(&Call::get("/api/open?page=1&pages=x"));
+
+    let evil = "--evil\r\ncontent-disposition: form-data; name=\"count\"\r\n\r\nx\r\n--evil--";
+    let good = format!("--good\r\ncontent-disposition: form-data; name=\"note\"\r\n\r\n{evil}\r\n--good--");
+    let send = |kind: &str| {
+        Call::new("POST", open).header("content-type", &format!("multipart/form-data; {kind}")).body(good.as_str())
+    };
+    world.passes(&send("boundary=good"));
+    for kind in ["xboundary=evil; boundary=good", "x=boundary=evil; boundary=good", "boundary*=evil; boundary=good"] {
+        world.refuses(&send(kind), 400, "input_body_malformed");
+    }
+    for kind in ["charset*=utf-7", "charset =utf-7", "xcharset=utf-7"] {
+        world.refuses(&send(&format!("boundary=good; {kind}")), 415, "input_type_refused");
+    }
+    let pad = format!("name=\"note\"\r\nx-pad: {}content-disposition: form-data; name=\"count\"", "a".repeat(5113));
+    world.refuses(&parts(open, &[(&pad, "x")]), 400, "input_body_malformed");
+    let bytes = "name=\"note\"\r\ncontent-type: application/octet-stream";
+    world.refuses(&parts(open, &[(bytes, "x")]), 400, "input_parameter_mismatch");
+    world.passes(&parts(open, &[("name=\"note\"\r\ncontent-type: text/plain; charset=utf-8", "x")]));
     world.gateway.check_unharmed().unwrap();
 }
 

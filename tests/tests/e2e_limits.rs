@@ -11,6 +11,8 @@ use portcullis_tests::client::{Call, Client, Response};
 use portcullis_tests::gateway::Gateway;
 use portcullis_tests::keys::{Algorithm, SigningKey, jwks};
 use portcullis_tests::mint::Token;
+use portcullis_tests::server::Answer;
+use portcullis_tests::services::Service;
 use portcullis_tests::{eventually, filter, refusal};
 use serde_json::json;
 
@@ -182,7 +184,7 @@ fn a_client_is_told_what_it_has_left() {
     let mut client = from(40);
     let call = Call::get("/told");
     let response = client.call(&call).unwrap();
-    assert_eq!(ratelimit(&response), (Some(r#""told";q=60;w=60"#), Some(r#""told";r=2;t=1"#)));
+    assert_eq!(ratelimit(&response), (Some(r#""told";q=60;w=60"#), Some(r#""told";r=2;t=2"#)));
     client.call(&call).unwrap();
     assert_eq!(ratelimit(&client.call(&call).unwrap()), (Some(r#""told";q=60;w=60"#), Some(r#""told";r=0;t=1"#)));
     let response = client.call(&call).unwrap();
@@ -205,12 +207,42 @@ fn several_limits_are_told_as_one_list() {
     let response = from(41).call(&Call::get("/two")).unwrap();
     let (policy, standing) = both(&response);
     assert_eq!(policy, r#""wide";q=100;w=60, "told";q=60;w=60"#);
-    assert_eq!(standing, r#""wide";r=9;t=1, "told";r=2;t=1"#);
+    assert_eq!(standing, r#""wide";r=9;t=6, "told";r=2;t=2"#);
     // One charged before the token is read, one after.
     let response = from(42).call(&Call::get("/both").bearer(&token("fritz"))).unwrap();
     let (policy, standing) = both(&response);
     assert_eq!(policy, r#""wide";q=100;w=60, "own";q=10;w=60"#);
-    assert_eq!(standing, r#""wide";r=9;t=1, "own";r=3;t=6"#);
+    assert_eq!(standing, r#""wide";r=9;t=6, "own";r=3;t=18"#);
+}
+
+#[test]
+fn what_the_service_says_of_its_own_limits_reaches_the_client_beside_ours() {
+    let orders = Service::plain("orders").unwrap();
+    let configuration = json!({
+        "version": 1,
+        "limits": {"ours": {"key": "ip", "rate": "100/min"}},
+        "defaults": {"limit_headers": "both"},
+        "rules": [{"name": "all", "match": {}, "allow": "public", "limits": ["ours"]}],
+    });
+    let gateway = Gateway::builder().filter(configuration).service(&orders).start().unwrap();
+    let told = |headers: &[(&str, &str)]| {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        orders.set_answer(Answer { headers, ..Answer::status(200) });
+        let response = Client::connect(gateway.port()).unwrap().call(&Call::get("/orders/1")).unwrap();
+        let values = |name: &str| {
+            let values = response.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+            values.collect::<Vec<_>>().join(", ")
+        };
+        ["ratelimit-policy", "ratelimit", "x-ratelimit-limit", "x-ratelimit-remaining"].map(values)
+    };
+    let policy = r#""ours";q=100;w=60"#;
+    assert_eq!(told(&[]), [policy, r#""ours";r=99;t=60"#, "100", "99"]);
+    let theirs = [("RateLimit-Policy", r#""theirs";q=5;w=60"#), ("RateLimit", r#""theirs";r=4;t=50"#)];
+    let both = format!(r#""theirs";q=5;w=60, {policy}"#);
+    assert_eq!(told(&theirs), [&both, r#""theirs";r=4;t=50, "ours";r=98;t=59"#, "100", "98"]);
+    let older = [("x-ratelimit-limit", "5"), ("x-ratelimit-remaining", "4"), ("ratelimit", "limit=5, remaining=4")];
+    assert_eq!(told(&older), [policy, r#""ours";r=97;t=59"#, "5", "4"]);
+    gateway.check_unharmed().unwrap();
 }
 
 #[test]

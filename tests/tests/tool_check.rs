@@ -357,3 +357,116 @@ fn a_file_that_is_not_there_and_a_wrong_command_line_exit_with_2() {
     assert_eq!(check(&[]).status.code(), Some(2));
     assert_eq!(check(&["--env", "x", "envoy.yaml"]).status.code(), Some(2));
 }
+
+/// The warnings and hints about a filter with these limits and one rule.
+fn about_limits(dir: &WorkDir, limits: &str, rule: &str, rest: &str) -> Vec<(String, String, String)> {
+    let text = format!(
+        "version: 1\n{rest}providers:\n  corp: {{issuer: i, audiences: [a], algorithms: [ES256], jwks: {{cluster: idp, path: /k}}}}\n\
+         limits: {{{limits}}}\nrules:\n- {rule}\n- {{match: {{path: /other}}, require: corp}}\n"
+    );
+    let (found, code) = findings(dir, "limits.yaml", &text);
+    assert_eq!(code, Some(0), "{text}\n{found:#?}");
+    let of = |finding: &Value, part: &str| finding[part].as_str().unwrap_or_default().to_owned();
+    let all = found.iter().map(|f| (of(f, "severity"), of(f, "path"), of(f, "problem") + "; " + &of(f, "hint")));
+    all.filter(|(_, path, _)| path.starts_with("limits.") || path == "rules[0].match.path").collect()
+}
+
+#[test]
+fn a_limit_that_is_only_watched_guards_no_login() {
+    let dir = WorkDir::create("check").unwrap();
+    let said = |limits: &str, of_rule: &str, rest: &str| {
+        let rule = format!("{{match: {{path: /login, methods: [POST]}}, allow: public, {of_rule}}}");
+        about_limits(&dir, limits, &rule, rest)
+    };
+    let enforced = "tries: {key: ip, rate: 5/min}";
+    let watched = "tries: {key: ip, rate: 5/min, mode: monitor}";
+    for (limits, of_rule, rest) in [
+        (enforced, "limits: [tries]", ""),
+        ("tries: {key: ip, rate: 5/min, mode: monitor}, all: {key: ip, rate: 9/min}", "limits: [tries, all]", ""),
+        // All of the gateway is on trial.
+        (enforced, "limits: [tries]", "mode: monitor\n"),
+    ] {
+        assert_eq!(said(limits, of_rule, rest), [], "{limits} {of_rule} {rest}");
+    }
+    for (limits, of_rule, rest, hint) in [
+        (watched, "limits: [tries]", "", "the limit is in monitor mode"),
+        (enforced, "limits: [tries], mode: monitor", "", "the rule is in monitor mode"),
+        (
+            "tries: {key: ip, rate: 5/min, mode: monitor}, now: {key: ip, concurrency: 5}",
+            "limits: [tries, now]",
+            "",
+            "the limit is in",
+        ),
+    ] {
+        let found = said(limits, of_rule, rest);
+        let (severity, path, text) = &found[0];
+        assert_eq!((found.len(), severity.as_str(), path.as_str()), (1, "warning", "rules[0].match.path"), "{found:?}");
+        assert!(text.contains("(\"login\"): \"tries\" is only watched") && text.contains(hint), "{text}");
+    }
+    let found = said("tries: {key: ip, concurrency: 5}", "limits: [tries]", "");
+    assert!(found[0].2.contains("name a limit with the key `ip`"), "{found:?}");
+}
+
+#[test]
+fn a_limit_that_a_client_gets_around_is_hinted_at() {
+    let dir = WorkDir::create("check").unwrap();
+    let said = |limits: &str, names: &str, meets: &str| {
+        about_limits(&dir, limits, &format!("{{match: {{path: /a{meets}}}, require: corp, limits: [{names}]}}"), "")
+    };
+    // A client writes nothing of it, is known by name, or meets another limit beside it.
+    for (limits, names, meets) in [
+        ("one: {key: ip, rate: 5/min}", "one", ""),
+        ("one: {key: [ip, method], rate: 5/min}", "one", ""),
+        ("one: {key: rule, rate: 5/min}", "one", ""),
+        ("one: {key: {first_of: [principal, ip]}, rate: 5/min}", "one", ""),
+        ("one: {key: {first_of: [ip, \"header:x-a\"]}, rate: 5/min}", "one", ""),
+        ("one: {key: [principal, \"header:x-a\"], rate: 5/min}", "one", ""),
+        ("one: {key: [ip, host], rate: 5/min}", "one", ", host: a.example"),
+        ("one: {key: \"header:x-country\", rate: 5/min}, two: {key: ip, rate: 9/min}", "one, two", ""),
+        ("one: {key: [ip, \"query:q\"], rate: 5/min}, two: {key: principal, rate: 9/min}", "one, two", ""),
+    ] {
+        assert_eq!(said(limits, names, meets), [], "{limits}");
+    }
+    for (limits, names, meets, part, who) in [
+        ("one: {key: \"header:x-country\", rate: 5/min}", "one", "", "header:x-country", "a client gets"),
+        ("one: {key: \"query:q\", rate: 5/min}", "one", "", "query:q", "a client gets"),
+        ("one: {key: [ip, \"header:x-a\"], rate: 5/min}", "one", "", "header:x-a", "one address gets"),
+        ("one: {key: {first_of: [\"header:x-a\", ip]}, rate: 5/min}", "one", "", "header:x-a", "one address gets"),
+        (
+            "one: {key: [{first_of: [principal, ip]}, \"query:q\"], rate: 5/min}",
+            "one",
+            "",
+            "query:q",
+            "one address gets",
+        ),
+        ("one: {key: [ip, host], rate: 5/min}", "one", "", "host", "one address gets"),
+        ("one: {key: [ip, host], rate: 5/min}", "one", ", host: \"*.example\"", "host", "one address gets"),
+        // What stands beside it must refuse, and must not be got around itself.
+        (
+            "one: {key: \"query:q\", rate: 5/min}, two: {key: ip, rate: 9/min, mode: monitor}",
+            "one, two",
+            "",
+            "query:q",
+            "",
+        ),
+        ("one: {key: \"query:q\", rate: 5/min}, two: {key: ip, concurrency: 9}", "one, two", "", "query:q", ""),
+        ("one: {key: \"query:q\", rate: 5/min}, two: {key: rule, rate: 9/min}", "one, two", "", "query:q", ""),
+    ] {
+        let found = said(limits, names, meets);
+        assert_eq!(found.len(), 1, "{limits}: {found:?}");
+        let (severity, path, text) = &found[0];
+        assert_eq!((severity.as_str(), path.as_str()), ("hint", "limits.one.key"), "{limits}");
+        assert!(text.contains(&format!("each new value of `{part}`")) && text.contains(who), "{text}");
+        assert!(text.contains("others are refused") && text.contains("must overwrite what clients send"), "{text}");
+    }
+    let shared = "one: {key: \"query:q\", rate: 5/min, on_overflow: shared}";
+    assert!(!said(shared, "one", "")[0].2.contains("others are refused"));
+}
+
+#[test]
+fn the_summary_names_what_takes_shared_memory() {
+    let text = String::from_utf8(check(&["--strict", "envoy.yaml"]).stdout).unwrap();
+    for part in [" of shared memory at most (", "limit per_client ", "limit in_flight ", "key set of corp 257.0 KiB"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}

@@ -163,6 +163,135 @@ fn an_imported_rule_refuses_what_it_refused() {
     }
 }
 
+/// What becomes of three rules and what changes them: the rules as JSON, what has no equal, and what was applied.
+fn changed(before: &str, after: &str) -> (Imported, Vec<String>, Vec<String>) {
+    const RULES: &str = concat!(
+        "SecRule ARGS \"@contains a\" \"id:1001,phase:2,deny,msg:'An attack',tag:'attack-sqli',tag:'OWASP_CRS'\"\n",
+        "SecRule REQUEST_HEADERS:User-Agent \"@contains b\" \"id:1002,phase:1,deny,tag:'attack-bot'\"\n",
+        "SecRule ARGS|!ARGS:p \"@contains c\" \"id:1010,phase:2,deny,chain\"\n",
+        "  SecRule REQUEST_COOKIES \"@contains d\" \"tag:'attack-late'\"\n",
+    );
+    let imported = import(&[("a.conf".to_owned(), format!("{before}\n{RULES}{after}\n"))], 1);
+    let list = |of: &[portcullis_cli::secrules::LeftOut]| of.iter().map(|l| l.problem.clone()).collect::<Vec<_>>();
+    let (left_out, applied) = (list(&imported.left_out), list(&imported.applied));
+    (imported, left_out, applied)
+}
+
+#[test]
+fn a_rule_that_is_removed_is_gone() {
+    let all = ["1001", "1002", "1010"];
+    for (directive, gone) in [
+        ("SecRuleRemoveById 1002", &["1002"][..]),
+        ("SecRuleRemoveById 1001 \"1002\"", &["1001", "1002"]),
+        ("SecRuleRemoveById \"1001-1009\"", &["1001", "1002"]),
+        ("SecRuleRemoveById 1001-1001,1010", &["1001", "1010"]),
+        ("secruleremovebyid 1-9999", &all),
+        ("SecRuleRemoveByTag attack-sqli", &["1001"]),
+        ("SecRuleRemoveByTag \"attack-(sqli|bot)\"", &["1001", "1002"]),
+        ("SecRuleRemoveByTag \"^attack\"", &all),
+        // It is of a rule within a chain, and cannot be read as an expression: all that have a tag.
+        ("SecRuleRemoveByTag attack-late", &["1010"]),
+        ("SecRuleRemoveByTag \"(?=attack)\"", &all),
+        ("SecRuleRemoveByMsg \"An attack\"", &["1001"]),
+        ("SecRuleRemoveByMsg \"^An a\"", &["1001"]),
+        ("SecAction \"id:1,phase:2,pass,ctl:ruleRemoveById=1001\"", &["1001"]),
+        // For these there is no equal: the rule would look further, or refuse where it did not.
+        ("SecRuleUpdateTargetById 1001 \"ARGS:q\" \"ARGS\"", &["1001"]),
+        ("SecRuleUpdateTargetById 1001 \"!ARGS:/^[ab]$/\"", &["1001"]),
+        ("SecRuleUpdateActionById 1002 \"pass,nolog\"", &["1002"]),
+        ("SecRuleUpdateActionById 1002 \"deny,t:lowercase\"", &["1002"]),
+    ] {
+        let is_action = directive.starts_with("SecAction");
+        for stands_before in [true, false] {
+            let (before, after) = if stands_before { (directive, "") } else { ("", directive) };
+            // An action works on what is asked after it.
+            let gone = if is_action && !stands_before { &["none"][..] } else { gone };
+            let (imported, left_out, applied) = changed(before, after);
+            for id in all {
+                let is_there = imported.rules.contains_key(&format!("secrule-{id}"));
+                assert_eq!(is_there, !gone.contains(&id), "{directive} before: {stands_before}: {id}");
+            }
+            // Engines that read it in order would still ask the rules behind it.
+            let is_told = left_out.iter().any(|problem| problem.contains("behind it, where ModSecurity 3 heeds it"));
+            assert_eq!(is_told, stands_before && !is_action, "{directive}: {left_out:?}");
+            assert!(!applied.is_empty() || !left_out.is_empty(), "{directive}");
+        }
+    }
+}
+
+#[test]
+fn removals_in_order_have_an_equal() {
+    let (_, left_out, applied) = changed("", "SecRuleRemoveById 1001-1002");
+    assert_eq!(left_out, Vec::<String>::new());
+    assert_eq!(applied, ["secrule-1001, secrule-1002 are removed"]);
+    let (imported, left_out, applied) = changed("", "SecRuleRemoveById 7");
+    assert_eq!((imported.rules.len(), left_out.len()), (3, 0));
+    assert_eq!(applied, ["it is about no rule that is carried over"]);
+    // A directive that cannot be read changes nothing, and is named.
+    for directive in ["SecRuleRemoveById abc", "SecRuleRemoveById 1-b", "SecRuleUpdateTargetByName 1 \"!ARGS:q\""] {
+        let (imported, left_out, _) = changed("", directive);
+        assert_eq!(imported.rules.len(), 3, "{directive}");
+        assert_eq!(left_out, ["which rules it is about cannot be read: left out"], "{directive}");
+    }
+}
+
+#[test]
+fn values_that_a_rule_may_not_look_at_are_excepted() {
+    let excepted = |imported: &Imported, id: &str| rule(imported, &format!("secrule-{id}"))["except_targets"].clone();
+    let q = serde_json::json!(["query:q", "form:q", "multipart:q"]);
+    for directive in [
+        "SecRuleUpdateTargetById 1001 \"!ARGS:q\"",
+        "SecRuleUpdateTargetById 1000-1001 !ARGS:q",
+        "SecRuleUpdateTargetByTag OWASP_CRS \"!ARGS:q\"",
+        "SecRuleUpdateTargetByMsg \"An attack\" \"!ARGS:q\"",
+    ] {
+        for (before, after) in [(directive, ""), ("", directive)] {
+            let (imported, _, applied) = changed(before, after);
+            assert_eq!(excepted(&imported, "1001"), q, "{directive}");
+            assert_eq!(excepted(&imported, "1002"), Value::Null, "{directive}");
+            assert_eq!(applied, ["secrule-1001 is narrowed by query:q, form:q, multipart:q"], "{directive}");
+        }
+    }
+    // All rules of a chain, beside the exceptions that they have; what is added is not looked at.
+    let (imported, left_out, _) = changed("", "SecRuleUpdateTargetById 1010 \"!ARGS:p,!REQUEST_COOKIES:s|ARGS_NAMES\"");
+    let all = &rule(&imported, "secrule-1010")["all"];
+    let both = ["query:p", "form:p", "multipart:p", "cookie:s"];
+    assert_eq!(all[0]["except_targets"], serde_json::json!(both));
+    assert_eq!(all[1]["except_targets"], serde_json::json!(both));
+    assert!(!all[0]["targets"].to_string().contains("names"), "{all}");
+    assert_eq!(left_out.len(), 1);
+    assert!(left_out[0].contains("secrule-1010 is carried over without those that are added"), "{left_out:?}");
+    // An update that makes no rule refuse less.
+    let (imported, left_out, _) = changed("", "SecRuleUpdateActionById 1001 \"block,status:406\"");
+    assert!(imported.rules.contains_key("secrule-1001") && left_out[0].contains("carried over without it"));
+}
+
+#[test]
+fn a_rule_that_another_lifts_for_some_requests_is_named() {
+    let lift = |phase: u8, ctl: &str| {
+        format!("SecRule REQUEST_FILENAME \"@streq /a\" \"id:7,phase:{phase},pass,nolog,ctl:{ctl}\"")
+    };
+    for (before, after, named) in [
+        (lift(1, "ruleRemoveById=1001"), String::new(), "secrule-1001 is"),
+        (lift(2, "ruleRemoveById=1001-1005"), String::new(), "secrule-1001 is"),
+        (lift(1, "ruleRemoveById=1001-1005"), String::new(), "secrule-1001, secrule-1002 are"),
+        (lift(1, "ruleRemoveTargetById=1001;ARGS:q"), String::new(), "secrule-1001 is"),
+        (lift(1, "ruleRemoveByTag=attack"), String::new(), "secrule-1001, secrule-1002, secrule-1010 are"),
+        // A later phase is asked after an earlier one, wherever it stands.
+        (String::new(), lift(1, "ruleRemoveById=1001-1005"), "secrule-1001 is"),
+    ] {
+        let (imported, left_out, _) = changed(&before, &after);
+        assert_eq!(imported.rules.len(), 3);
+        let says = format!("{named} asked as ever: this would change it for some requests");
+        assert!(left_out.contains(&says), "{before}{after}: {left_out:?}");
+        assert!(left_out.iter().any(|problem| problem.starts_with("the action ctl:rule")), "{left_out:?}");
+    }
+    // One that comes too late lifts nothing.
+    let (_, left_out, applied) = changed("", &lift(2, "ruleRemoveById=1001"));
+    assert!(!left_out.iter().any(|problem| problem.contains("asked as ever")), "{left_out:?}");
+    assert_eq!(applied, ["it is about no rule that is carried over"]);
+}
+
 /// The rules of Debian's package, unpacked; `None` where it cannot be had.
 fn core_rule_set(work: &Path) -> Option<PathBuf> {
     let installed = Path::new("/usr/share/modsecurity-crs/rules");
@@ -231,7 +360,7 @@ proptest! {
 
     /// Whatever a file holds: no panic, and what comes out can be read.
     #[test]
-    fn hostile_files_do_no_harm(text in r#"((SecRule|SecAction|SecMarker|ARGS|!ARGS:|/a/|&|@rx|!@pm|@within|@streq|"|'|\\|\\"|\n|\\\n| |,|:|\||id:[0-9]{1,3}|phase:2|deny|block|chain|t:none|t:lowercase|msg:'|setvar:'tx.a_score=\+5'|\(|\)|\[|\]|\{2|\}|\+|\*|\PC|%\{x\}|#){1,3} ?){0,40}"#) {
+    fn hostile_files_do_no_harm(text in r#"((SecRule|SecAction|SecMarker|SecRuleRemoveById|SecRuleRemoveByTag|SecRuleUpdateTargetById|ctl:ruleRemoveById=|ARGS|!ARGS:|/a/|&|@rx|!@pm|@within|@streq|"|'|\\|\\"|\n|\\\n| |,|:|\||id:[0-9]{1,3}|phase:2|deny|block|chain|t:none|t:lowercase|msg:'|setvar:'tx.a_score=\+5'|\(|\)|\[|\]|\{2|\}|\+|\*|\PC|%\{x\}|#){1,3} ?){0,40}"#) {
         let imported = import(&[("a.conf".to_owned(), text)], 1);
         prop_assert!(imported.rules.len() <= imported.seen);
         prop_assert!(imported.to_yaml().contains("payload_rules:"));

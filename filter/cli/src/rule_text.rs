@@ -107,7 +107,9 @@ pub fn bans(policy: &Policy, rule: &Rule) -> String {
     let bans = rule.bans.iter().filter_map(|index| policy.bans.get(*index));
     let texts = bans.map(|ban| {
         let parts: Vec<&str> = ban.key.parts.iter().map(|part| part.as_str()).collect();
-        let kinds: Vec<&str> = ban.offences.iter().map(|offence| offence.as_str()).collect();
+        let kinds = ban.offences.iter().map(|offence| offence.as_str().to_owned());
+        let statuses = ban.responses.iter().map(|class| format!("{class} of the service"));
+        let kinds: Vec<String> = kinds.chain(statuses).collect();
         let (terms, parts, kinds) = (&ban.terms, parts.join(" and "), kinds.join(" or "));
         let seconds = terms.window.as_secs();
         format!("{} ({} of {kinds} in {seconds} s, by {parts})", ban.name, terms.offences)

@@ -76,7 +76,14 @@ impl Event<'_> {
         text("http.request.id", self.request_id);
         match self.decided {
             Decided::Refused(denial, _) => {
-                text("message", Some(denial.detail.as_str()).filter(|detail| !detail.is_empty()));
+                // What payload rules say ends with an exception, which nobody could use if it were cut off. Its length is bounded.
+                match denial.findings.is_empty() {
+                    true => text("message", Some(denial.detail.as_str()).filter(|detail| !detail.is_empty())),
+                    false => {
+                        event.insert("message".to_owned(), denial.detail.as_str().into());
+                        event.insert("portcullis.payload".to_owned(), Value::Array(denial.findings.clone()));
+                    }
+                }
                 event.insert("http.response.status_code".to_owned(), reason.status().into());
             }
             // What the service will answer is not known yet.

@@ -41,6 +41,8 @@ pub enum CounterId {
     Surge(u16, &'static str),
     /// Something that happened to a ban: `portcullis_bans` by ban and event.
     Ban(u16, &'static str),
+    /// An offence that was counted: `portcullis_offences` by ban, kind of offence and event.
+    Offence(u16, &'static str, &'static str),
     /// Something that happened to revocations: `portcullis_revocation` by event.
     Revocation(&'static str),
     /// A configuration that was taken or refused: `portcullis_configurations` by event.
@@ -109,7 +111,9 @@ pub const COUNTERS: &[CounterFamily] = &[
             ("lease_lost", "a worker stood still until slots of its requests in flight had ended; they count again"),
             ("asked", "the limit service was asked about it (`scope: global`)"),
             ("leased", "no question of its own was needed: the service had granted as much ahead (`lease`)"),
-            ("service_refused", "the limit service said that it is used up; not only in enforce mode"),
+            ("lease_overflow", "the table of leases is full: a request asked for itself, or what was granted is lost"),
+            ("service_refused", "the limit service, asked, said that it is used up; not only in enforce mode"),
+            ("refused_again", "the service had refused as much up to ten seconds before (`lease`): nobody asked"),
             ("service_failed", "the limit service said nothing about it (`limit_service.on_error`)"),
             ("warned", "a client has used the share of its quota that `warn_at` names"),
             ("refunded", "a charge was given back for the response's status (`refund_on`)"),
@@ -137,6 +141,11 @@ pub const COUNTERS: &[CounterFamily] = &[
             ("begun", "a client was banned"),
             ("refused", "a request of a banned client was refused"),
             ("monitored", "a request of a banned client went on, by monitor mode"),
+            (
+                "overflow_refused",
+                "a request was refused because others fill its sender's place in the table (`on_overflow: deny`)",
+            ),
+            ("overflow_monitored", "such a request went on, by monitor mode"),
             ("added", "an operator banned a client"),
             ("lifted", "an operator lifted a ban"),
             ("overflow", "an offence was not counted: others fill the client's place in the table"),
@@ -146,6 +155,12 @@ pub const COUNTERS: &[CounterFamily] = &[
             ),
             ("error", "an offence could not be counted, or nobody could tell whether a client is banned (`on_error`)"),
         ],
+    },
+    CounterFamily {
+        name: "portcullis_offences",
+        labels: &["ban", "offence", "event"],
+        help: "offences by their kind: a word of `count`, or `response` for an answer of the service (`count_responses`)",
+        events: &[("counted", "a ban has counted it"), ("banned", "it was the one that began a ban")],
     },
     CounterFamily {
         name: "portcullis_token_cache",
@@ -183,7 +198,8 @@ pub const COUNTERS: &[CounterFamily] = &[
     CounterFamily {
         name: "portcullis_payload",
         labels: &["rule", "signature"],
-        help: "attacks that were found, refused or not, by the payload rule that found them",
+        help: "attacks that were found, refused or not, by each payload rule that took part; and requests that were not read to their end \
+               (`too-many-values`, `too-many-parts`, `too-many-steps`, `too-many-own-steps`)",
         events: &[],
     },
     CounterFamily {
@@ -257,6 +273,9 @@ impl CounterId {
             }
             Self::Surge(index, event) => format!("portcullis_surge.surge.{}.event.{event}", label(Label::Surge(index))),
             Self::Ban(index, event) => format!("portcullis_bans.ban.{}.event.{event}", label(Label::Ban(index))),
+            Self::Offence(index, offence, event) => {
+                format!("portcullis_offences.ban.{}.offence.{offence}.event.{event}", label(Label::Ban(index)))
+            }
             Self::Revocation(event) => format!("portcullis_revocation.event.{event}"),
             Self::Configuration(event) => format!("portcullis_configurations.event.{event}"),
             Self::AddressList(index, event) => {
@@ -315,6 +334,7 @@ mod tests {
             CounterId::Limit(0, "overflow"),
             CounterId::Surge(0, "lowered"),
             CounterId::Ban(0, "begun"),
+            CounterId::Offence(0, "auth_failure", "counted"),
             CounterId::TokenCache("hit"),
             CounterId::Revocation("pushed"),
             CounterId::Payload(0, "sqli-union-select"),

@@ -52,11 +52,13 @@ pub mod time;
 mod token_cache;
 mod walk;
 
+pub use bans::Answerable;
 pub use callout::Callout;
 pub use counters::{COUNTERS, CounterFamily, CounterId};
 pub use engine::{Actions, Engine, FetchResult, HeaderChange, Passage, Seed, Step};
 pub use gauges::{GaugeChange, GaugeId, HISTOGRAMS, OWN_TIME, OWN_TIME_EVERY, WAIT_TIME, gauges};
 pub use key_sets::{FetchId, RequestId};
-pub use limiter::Settlement;
+pub use limiter::{Settlement, beside_the_service};
+pub use payload::{EncodingError, Extent, decoded as decoded_body};
 pub use routes::JudgedRoute;
 pub use walk::{Body, Wanted};

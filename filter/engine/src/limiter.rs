@@ -1,5 +1,6 @@
 //! The limits of a policy on the shared table: descriptors out of requests, verdicts and headers out of standings.
 
+mod beside;
 mod global;
 mod key;
 mod legacy;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use crate::answer::{Denial, Reason};
 use crate::config::schema::{LimitHeaders, Mode, OnError};
 use crate::engine::HeaderChange;
-use crate::global_limits::{Group, Lease};
+use crate::global_limits::{Group, Lease, LimitService};
 use crate::limits::{
     Admitted, Algorithm, Charge, Demand, Denied, Descriptor, Reason as LimitReason, Seed, Table, headers, take_all,
 };
@@ -21,6 +22,7 @@ use crate::policy::Limit;
 use crate::ports::SharedStore;
 use crate::time::UnixNanos;
 
+pub use beside::beside_the_service;
 pub use key::Subject;
 pub use legacy::Legacy;
 pub use report::{Question, QuestionError};
@@ -80,13 +82,19 @@ struct Opened {
 #[derive(Debug)]
 struct Rated {
     algorithm: Algorithm,
-    /// The limit's part of `RateLimit-Policy` for them; empty for requests in flight.
+    /// The limit's part of `RateLimit-Policy` for them.
     policy: String,
 }
 
 impl Limiter {
-    /// Opens the tables. `offered` seeds the hash if no worker has done so yet.
-    pub fn new(limits: &[Limit], headers: LimitHeaders, store: &dyn SharedStore, offered: [u8; 16]) -> Self {
+    /// Opens the tables; `service` grants the leases. `offered` seeds the hash if no worker has done so yet.
+    pub fn new(
+        limits: &[Limit],
+        service: Option<&LimitService>,
+        headers: LimitHeaders,
+        store: &dyn SharedStore,
+        offered: [u8; 16],
+    ) -> Self {
         let seed = Seed::shared(store, offered).ok();
         let open = |limit: &Limit| {
             let capacity = u32::try_from(limit.capacity).ok().and_then(NonZeroU32::new)?;
@@ -97,7 +105,7 @@ impl Limiter {
             let own = rated.next()??;
             let lease = match limit.lease {
                 None => None,
-                Some(lease) => Some((lease, global::table_of(limit, capacity, seed?)?)),
+                Some(lease) => Some((lease, global::table_of(limit, lease, service, capacity, seed?)?)),
             };
             Some(Opened { table, own, tiers: rated.collect::<Option<_>>()?, lease })
         };
@@ -174,9 +182,7 @@ impl Opened {
 impl Rated {
     fn new(name: &str, algorithm: Algorithm) -> Option<Self> {
         let mut policy = String::new();
-        if !algorithm.is_in_flight() {
-            headers::push_policy(&mut policy, name, &algorithm).ok()?;
-        }
+        headers::push_policy(&mut policy, name, &algorithm).ok()?;
         Some(Self { algorithm, policy })
     }
 }
@@ -245,8 +251,11 @@ impl Outcome {
                 self.count(one.index, "overflow");
             }
             if one.algorithm.is_in_flight() {
-                // No header tells about slots: what is free changes with every request that ends, this one's included.
+                // How many slots are free nobody is told: that changes with every request that ends, this one's included.
                 self.slots.extend(admitted.charge.map(|charge| (number(one.index), charge)));
+                if one.limit.mode == Mode::Enforce && told.are_standard() {
+                    push_item(&mut policies, &one.rated.policy);
+                }
                 continue;
             }
             if cost.is_settled {
@@ -271,16 +280,14 @@ impl Outcome {
             if !told.are_standard() {
                 continue;
             }
-            if !policies.is_empty() {
-                policies.push_str(", ");
-            }
-            policies.push_str(&one.rated.policy);
+            push_item(&mut policies, &one.rated.policy);
             // Sets its own comma. The name was good enough for the policy.
-            let _ = headers::push_standing(&mut standings, &one.limit.name, standing);
+            let _ = headers::push_standing(&mut standings, &one.limit.name, &one.rated.algorithm, standing);
         }
-        if !standings.is_empty() {
-            self.response.push(HeaderChange::Set("ratelimit-policy".to_owned(), policies.into_bytes()));
-            self.response.push(HeaderChange::Set("ratelimit".to_owned(), standings.into_bytes()));
+        for (name, list) in [("ratelimit-policy", policies), ("ratelimit", standings)] {
+            if !list.is_empty() {
+                self.response.push(HeaderChange::Set(name.to_owned(), list.into_bytes()));
+            }
         }
         if charging.iter().any(|one| one.limit.is_global) {
             self.ask_about(charging, cost.amount, told, admitted, store, now);
@@ -305,6 +312,9 @@ impl Outcome {
         let mut denial = Denial::new(reason, format!("limit {name:?}"));
         if in_flight {
             denial = denial.retry_after(slots::retry_after());
+            if told.are_standard() {
+                denial.headers.push(("ratelimit-policy", one.rated.policy.clone()));
+            }
         }
         if let Some(wait) = wait {
             denial = denial.retry_after(headers::retry_after(wait));
@@ -332,6 +342,14 @@ impl Outcome {
     fn count(&mut self, index: usize, event: &'static str) {
         self.events.push((number(index), event));
     }
+}
+
+/// Appends to a list (RFC 9110, 5.6.1).
+fn push_item(list: &mut String, item: &str) {
+    if !list.is_empty() {
+        list.push_str(", ");
+    }
+    list.push_str(item);
 }
 
 /// A limit's index as counters have it.

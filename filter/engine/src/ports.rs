@@ -135,6 +135,11 @@ pub trait Attributes {
     fn virtual_host_policy(&self) -> Option<Vec<u8>> {
         None
     }
+
+    /// Whether the response that is on its way is the service's, and not one that the proxy made itself.
+    fn is_from_service(&self) -> bool {
+        true
+    }
 }
 
 /// The ports that the walk of a request needs.

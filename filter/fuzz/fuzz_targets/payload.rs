@@ -19,6 +19,10 @@ const TYPES: &[&[u8]] = &[
     b"application/graphql",
     b"application/x-ndjson",
     b"",
+    b"image/png",
+    b"application/x-protobuf",
+    b"application/grpc-web+proto",
+    b"application/grpc-web-text",
 ];
 
 fuzz_target!(|data: &[u8]| {

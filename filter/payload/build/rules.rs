@@ -19,6 +19,8 @@ pub struct Rule {
     pub patterns: Vec<String>,
     pub matches: Vec<String>,
     pub passes: Vec<String>,
+    pub matching_requests: Vec<String>,
+    pub passing_requests: Vec<String>,
 }
 
 pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
@@ -59,7 +61,6 @@ pub fn read(path: &Path) -> Rule {
     let text = fs::read_to_string(path).unwrap();
     let family = path.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned();
     let mut rule = Rule { family, level: 1, file: name.to_string(), ..Rule::default() };
-    let mut checked_elsewhere = false;
     for (number, line) in text.lines().enumerate() {
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -75,10 +76,11 @@ pub fn read(path: &Path) -> Rule {
             "level" => rule.level = value.parse().unwrap(),
             "view" => rule.views = value.split_whitespace().map(str::to_owned).collect(),
             "in" => rule.places = value.split_whitespace().map(str::to_owned).collect(),
-            "checked by" => checked_elsewhere = true,
             "pattern" => rule.patterns.push(value),
             "match" => rule.matches.push(value),
             "pass" => rule.passes.push(value),
+            "match request" => rule.matching_requests.push(value),
+            "pass request" => rule.passing_requests.push(value),
             _ => panic!("{name}:{}: unknown key {key}", number + 1),
         }
     }
@@ -88,8 +90,8 @@ pub fn read(path: &Path) -> Rule {
         ("example", rule.example.is_empty()),
         ("reference", rule.reference.is_empty()),
         ("weight", rule.weight == 0),
-        ("match", rule.matches.is_empty() && !checked_elsewhere),
-        ("pass", rule.passes.is_empty() && !checked_elsewhere),
+        ("match", rule.matches.is_empty() && rule.matching_requests.is_empty()),
+        ("pass", rule.passes.is_empty() && rule.passing_requests.is_empty()),
     ] {
         assert!(!empty, "{name}: `{key}` is missing");
     }

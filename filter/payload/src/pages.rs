@@ -27,6 +27,10 @@ pub struct Page {
     pub matches: &'static [&'static str],
     /// Values that it must not find.
     pub passes: &'static [&'static str],
+    /// Requests in which it must find something.
+    pub matching_requests: &'static [&'static str],
+    /// Requests in which it must find nothing.
+    pub passing_requests: &'static [&'static str],
 }
 
 include!(concat!(env!("OUT_DIR"), "/pages.rs"));

@@ -1,7 +1,9 @@
 //! What the head and the framing of a request say: only signs that no honest client gives.
 
-use crate::arguments::Request;
+use crate::arguments::{Request, reads_as_text};
 use crate::bytes::{at, contains, part, rest, trimmed};
+use crate::form_data::MAX_HEAD;
+use crate::media::{self, Parameter};
 use crate::rules::id;
 use crate::scanner::Inspection;
 use crate::verdict::{Place, Source};
@@ -24,8 +26,13 @@ pub fn judge(request: &Request<'_>, inspection: &mut Inspection<'_>) {
     if request.body.is_empty() && request.method == b"GET" && request.header(b"content-encoding").is_some() {
         inspection.note(id::PROTOCOL_STACKED_ENCODING, head(b"content-encoding"), b"");
     }
-    for &(name, value) in request.headers {
-        header(name, value, inspection);
+    judge_headers(request.headers, request.method, inspection);
+}
+
+/// Judges headers that only harm, or have values that no client sends.
+pub fn judge_headers(headers: &[(&[u8], &[u8])], method: &[u8], inspection: &mut Inspection<'_>) {
+    for &(name, value) in headers {
+        header(name, value, method, inspection);
     }
 }
 
@@ -36,6 +43,7 @@ pub fn judge_body(request: &Request<'_>, inspection: &mut Inspection<'_>) {
     }
     let source = Source { place: Place::Header, name: b"content-type" };
     match request.header(b"content-type") {
+        None if says_what_it_is(request.body) => {}
         None => inspection.note(id::PROTOCOL_BODY_WITHOUT_TYPE, source, b""),
         Some(kind) => {
             let form = kind.to_ascii_lowercase().starts_with(b"application/x-www-form-urlencoded");
@@ -46,7 +54,14 @@ pub fn judge_body(request: &Request<'_>, inspection: &mut Inspection<'_>) {
     }
 }
 
-const METHODS: &[&[u8]] = &[b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"];
+/// JSON, and what is no text: nobody takes them for something else.
+fn says_what_it_is(body: &[u8]) -> bool {
+    matches!(at(trimmed(body), 0), b'{' | b'[') || !reads_as_text(body)
+}
+
+/// Those of interfaces, and those that only read (RFC 4918, RFC 3253, RFC 5323).
+const METHODS: &[&[u8]] =
+    &[b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"PROPFIND", b"REPORT", b"SEARCH", b"QUERY"];
 
 fn content_type(value: &[u8], inspection: &mut Inspection<'_>) {
     let source = Source { place: Place::Header, name: b"content-type" };
@@ -66,36 +81,47 @@ fn content_type(value: &[u8], inspection: &mut Inspection<'_>) {
         inspection.note(id::PROTOCOL_CONTENT_TYPE, source, value);
     }
     if kind.starts_with(b"multipart/") {
-        let boundary =
-            parameters.split(|&b| b == b';').find_map(|p| trimmed(p).strip_prefix(b"boundary=")).unwrap_or_default();
-        // Readers differ about which of two is meant, and about the forms of RFC 2231.
-        let names = || parameters.split(|&b| b == b';').map(trimmed).filter(|p| p.starts_with(b"boundary"));
-        let known = |b: &u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=?\" ".contains(b);
         let usual = [&b"form-data"[..], b"mixed", b"related", b"alternative", b"byteranges"];
-        if !usual.contains(&part(kind, 10, kind.len()))
-            || boundary.is_empty()
-            || names().count() > 1
-            || boundary.len() > 74
-            || boundary.first() == Some(&b' ')
-            || !boundary.iter().all(known)
-        {
+        let known = |b: &u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(b);
+        let is_plain = match media::parameter(&lower, b"boundary") {
+            Parameter::One(boundary) => {
+                (1..=74).contains(&boundary.len()) && boundary.first() != Some(&b' ') && boundary.iter().all(known)
+            }
+            Parameter::Missing | Parameter::Ambiguous => false,
+        };
+        if !usual.contains(&part(kind, 10, kind.len())) || !is_plain {
             inspection.note(id::PROTOCOL_CONTENT_TYPE, source, value);
         }
     }
-    let charsets = parameters.split(|&b| b == b';').filter_map(|p| trimmed(p).strip_prefix(b"charset="));
-    let mut count = 0;
-    for charset in charsets {
-        count += 1;
-        if !is_known_charset(charset) {
-            inspection.note(id::PROTOCOL_CHARSET, source, value);
-        }
-    }
-    if count > 1 {
+    let is_plain = match media::parameter(&lower, b"charset") {
+        Parameter::Missing => true,
+        Parameter::One(charset) => is_known_charset(charset),
+        Parameter::Ambiguous => false,
+    };
+    if !is_plain {
         inspection.note(id::PROTOCOL_CHARSET, source, value);
     }
-    if contains(parameters, b"application/") || contains(parameters, b"text/") || contains(parameters, b"multipart/") {
+    let names_type = |p: &[u8]| contains(p, b"application/") || contains(p, b"text/") || contains(p, b"multipart/");
+    // A document with attachments says what the document is (RFC 2387; SOAP with MTOM).
+    let is_package = kind == b"multipart/related" || kind == b"application/xop+xml";
+    let is_of_package = |p: &[u8]| {
+        is_package
+            && [&b"type="[..], b"start-info="].iter().any(|name| p.strip_prefix(*name).is_some_and(is_media_type))
+    };
+    if parameters.split(|&b| b == b';').map(trimmed).any(|p| names_type(p) && !is_of_package(p)) {
         inspection.note(id::PROTOCOL_SECOND_CONTENT_TYPE, source, value);
     }
+}
+
+/// A media type, in quotes or not.
+fn is_media_type(text: &[u8]) -> bool {
+    let bare = text.strip_prefix(b"\"").unwrap_or(text);
+    let bare = bare.strip_suffix(b"\"").unwrap_or(bare);
+    let mut halves = bare.split(|&b| b == b'/');
+    let is_token = |half: &[u8]| {
+        !half.is_empty() && half.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'+' | b'-' | b'_'))
+    };
+    halves.next().is_some_and(is_token) && halves.next().is_some_and(is_token) && halves.next().is_none()
 }
 
 /// Whether text of a character set is what it looks like to a filter.
@@ -106,7 +132,7 @@ pub fn is_known_charset(name: &[u8]) -> bool {
 
 const CHARSETS: &[&[u8]] = &[b"utf-8", b"utf8", b"iso-8859-1", b"iso-8859-15", b"windows-1252", b"us-ascii"];
 
-fn header(name: &[u8], value: &[u8], inspection: &mut Inspection<'_>) {
+fn header(name: &[u8], value: &[u8], method: &[u8], inspection: &mut Inspection<'_>) {
     /// The longest name below.
     const LONGEST: usize = 24;
     let source = Source { place: Place::Header, name };
@@ -124,6 +150,7 @@ fn header(name: &[u8], value: &[u8], inspection: &mut Inspection<'_>) {
         b"x-up-devcap-post-charset" => id::PROTOCOL_CHARSET,
         b"x-http-method-override" | b"x-method-override" | b"x-http-method" => id::PROTOCOL_METHOD_OVERRIDE,
         b"cookie" if trimmed(value).starts_with(b"$Version") => id::PROTOCOL_OLD_COOKIE,
+        b"content-range" if is_upload_range(method, value) => return,
         b"content-range" => id::PROTOCOL_RANGES,
         // No client of an API has a use for them: httpoxy, WebDAV, headers that other gateways take for their own.
         b"proxy" | b"lock-token" | b"if" | b"x-middleware-subrequest" | b"x-original-url" | b"x-rewrite-url" => {
@@ -132,6 +159,18 @@ fn header(name: &[u8], value: &[u8], inspection: &mut Inspection<'_>) {
         _ => return,
     };
     inspection.note(rule, source, value);
+}
+
+/// A piece of an upload that can be resumed: `bytes 0-99/200`, `bytes 0-99/*`, and `bytes */200`, which asks how much has come.
+fn is_upload_range(method: &[u8], value: &[u8]) -> bool {
+    let is_number = |text: &[u8]| (1..=19).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    let Some(range) = trimmed(value).strip_prefix(b"bytes ") else { return false };
+    let mut halves = range.split(|&b| b == b'/');
+    let (Some(piece), Some(size), None) = (halves.next(), halves.next(), halves.next()) else { return false };
+    let mut ends = piece.split(|&b| b == b'-');
+    let is_piece = piece == b"*"
+        || (ends.next().is_some_and(is_number) && ends.next().is_some_and(is_number) && ends.next().is_none());
+    matches!(method, b"PUT" | b"PATCH" | b"POST") && is_piece && (size == b"*" || is_number(size))
 }
 
 /// Browsers name five codings in half of this.
@@ -151,36 +190,52 @@ fn accept(value: &[u8], source: Source<'_>, inspection: &mut Inspection<'_>) {
     }
 }
 
-/// Judges a header of a part of a multipart body.
-pub fn part_header(name: &[u8], value: &[u8], inspection: &mut Inspection<'_>) {
+/// Judges a header of a part of a multipart body; one without a colon has no value.
+pub fn part_header(name: &[u8], value: Option<&[u8]>, inspection: &mut Inspection<'_>) {
     let source = Source { place: Place::Header, name };
-    const KNOWN: &[&[u8]] = &[
-        b"content-disposition",
-        b"content-type",
-        b"content-transfer-encoding",
-        b"content-id",
-        b"content-length",
-        b"content-description",
-    ];
     if name.is_empty() {
         return;
     }
-    if !KNOWN.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+    let Some(value) = value else { return inspection.note(id::PROTOCOL_PART_HEADER, source, name) };
+    let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+    let is_token = name.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    // Those that say how the part is to be read are none that all readers know.
+    if !is_token || is(b"content-encoding") || is(b"transfer-encoding") {
         inspection.note(id::PROTOCOL_PART_HEADER, source, name);
-    } else if name.eq_ignore_ascii_case(b"content-type") {
+    } else if is(b"content-type") {
         content_type(value, inspection);
-    } else if name.eq_ignore_ascii_case(b"content-transfer-encoding")
-        && !value.eq_ignore_ascii_case(b"binary")
-        && !value.eq_ignore_ascii_case(b"8bit")
+    } else if is(b"content-transfer-encoding")
+        && ![&b"binary"[..], b"8bit", b"7bit"].iter().any(|known| value.eq_ignore_ascii_case(known))
     {
         inspection.note(id::PROTOCOL_PART_ENCODING, source, value);
+    }
+}
+
+/// Judges the head of a part as a whole: how often it says what the part is, and how long it is.
+pub fn part_head(head: &[u8], dispositions: usize, content_types: usize, inspection: &mut Inspection<'_>) {
+    let mut note = |name, excerpt: &[u8]| {
+        inspection.note(id::PROTOCOL_PART_HEADER, Source { place: Place::Header, name }, excerpt);
+    };
+    if dispositions > 1 {
+        note(b"content-disposition", b"");
+    }
+    if content_types > 1 {
+        note(b"content-type", b"");
+    }
+    if head.len() > MAX_HEAD {
+        note(b"", part(head, 0, 64));
     }
 }
 
 /// Judges the file name of an upload.
 pub fn file_name(name: &[u8], file: &[u8], inspection: &mut Inspection<'_>) {
     let source = Source { place: Place::Upload, name };
-    let odd = |text: &[u8]| text.iter().any(|&b| matches!(b, b'"' | b'\'' | b';' | b'=' | b'\\') || b < b' ');
+    let odd = |text: &[u8]| {
+        text.iter().enumerate().any(|(i, &b)| match b {
+            b'\'' => !is_apostrophe(part(text, 0, i), rest(text, i + 1)),
+            _ => matches!(b, b'"' | b';' | b'=' | b'\\') || b < b' ',
+        })
+    };
     if odd(file) || odd(name) {
         inspection.note(id::PROTOCOL_ODD_FILE_NAME, source, file);
     }
@@ -193,6 +248,19 @@ pub fn file_name(name: &[u8], file: &[u8], inspection: &mut Inspection<'_>) {
     {
         inspection.note(id::UPLOAD_RUNNABLE_FILE, source, file);
     }
+}
+
+/// Whether a quote between two texts is an apostrophe: `O'Brien`, `l'image`, `mum's`, `Chris' photo`.
+fn is_apostrophe(before: &[u8], behind: &[u8]) -> bool {
+    let is_letter = |b: &u8| b.is_ascii_alphabetic() || *b >= 128;
+    let letters_before = before.iter().rev().take_while(|b| is_letter(b)).count();
+    let word = part(behind, 0, behind.iter().take_while(|b| is_letter(b)).count());
+    letters_before > 0
+        && match word {
+            [] => behind.first() == Some(&b' '),
+            [b'A'..=b'Z' | 128.., ..] | b"s" | b"t" | b"d" | b"m" | b"ll" | b"re" | b"ve" => true,
+            _ => letters_before == 1,
+        }
 }
 
 /// What servers run when it is asked for.
@@ -219,3 +287,31 @@ const RUNNABLE: &[&[u8]] = &[
     b"htaccess",
     b"cfm",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_apostrophe_is_no_quote() {
+        let is_one = |name: &str| {
+            let (before, behind) = name.split_once('\'').unwrap();
+            is_apostrophe(before.as_bytes(), behind.as_bytes())
+        };
+        for name in [
+            "O'Brien.png",
+            "l'image.png",
+            "mum's.jpg",
+            "Chris' cv.pdf",
+            "D'Arcy",
+            "we'll see",
+            "Gda\u{144}sk'Eins",
+            "aujourd'\u{fa}",
+        ] {
+            assert!(is_one(name), "{name}");
+        }
+        for name in ["te'st.txt", "'a.txt", "a.txt'", "1'or'1", "a '", "x'='x", "report.'php", "abc'union"] {
+            assert!(!is_one(name), "{name}");
+        }
+    }
+}

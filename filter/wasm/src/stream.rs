@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portcullis_engine::answer::Answer;
 use portcullis_engine::time::UnixNanos;
-use portcullis_engine::{Body, OWN_TIME, RequestId, Step, WAIT_TIME, Wanted};
+use portcullis_engine::{Body, OWN_TIME, RequestId, Step, WAIT_TIME, Wanted, beside_the_service};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
@@ -79,17 +79,15 @@ impl Stream {
         self.stage
     }
 
-    /// More of the body is there: `size` bytes in all. `end` says that it is the whole.
-    fn on_body(&mut self, size: usize, end: bool) -> Action {
+    /// More of the body is there, or trailers behind it.
+    fn on_body(&mut self, body: SeenBody) -> Action {
         match self.stage() {
             Stage::Passed => Action::Continue,
-            Stage::Body(wanted) if end || is_there(wanted, size) => {
-                self.take_body(SeenBody { size, complete: end }, wanted)
-            }
+            Stage::Body(wanted) if body.complete || is_there(wanted, body.size) => self.take_body(body, wanted),
             // While a verdict is pending the body must wait too, or the whole request would leave unchecked.
             Stage::Held => {
                 if let Some(shell) = &self.shell {
-                    shell.note_body(self.id, SeenBody { size, complete: end });
+                    shell.note_body(self.id, body);
                 }
                 Action::Pause
             }
@@ -144,6 +142,17 @@ impl Stream {
         shell.flush(&mut engine);
     }
 
+    /// Has bans count the response, where it is one that they are about.
+    fn count_response(&mut self) {
+        let Some((answerable, shell)) = self.response.answerable.take().zip(self.shell.as_ref()) else { return };
+        let status = host::header(Map::Response, ":status");
+        let status = status.and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok());
+        let Some(status) = status else { return };
+        let mut engine = shell.engine.borrow_mut();
+        engine.count_response(&answerable, status, shell.ports(), host::now());
+        shell.flush(&mut engine);
+    }
+
     /// The request's end has come: it has gone on as a whole, if it has at all.
     fn note_end(&mut self) {
         if self.stage() == Stage::Passed
@@ -180,7 +189,7 @@ impl HttpContext for Stream {
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         self.timed(|stream| {
             stream.body_size = size;
-            let action = stream.on_body(size, end_of_stream);
+            let action = stream.on_body(SeenBody { size, complete: end_of_stream, has_trailers: false });
             if end_of_stream {
                 stream.note_end();
             }
@@ -191,7 +200,7 @@ impl HttpContext for Stream {
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         self.timed(|stream| {
             // A body may end here: its last callback then did not say that it was the last.
-            let action = stream.on_body(stream.body_size, true);
+            let action = stream.on_body(SeenBody { size: stream.body_size, complete: true, has_trailers: true });
             stream.note_end();
             action
         })
@@ -236,7 +245,7 @@ impl Stream {
             shell.flush(&mut engine);
             if matches!(step, Step::Hold) {
                 if end_of_stream {
-                    shell.note_body(self.id, SeenBody { size: 0, complete: true });
+                    shell.note_body(self.id, SeenBody { size: 0, complete: true, has_trailers: false });
                 }
                 host::set_effective_context(shell.root_id);
                 shell.tick_in(engine.next_tick(host::now()));
@@ -259,6 +268,8 @@ impl Stream {
             return Action::Pause;
         }
         self.settle();
+        self.count_response();
+        beside_the_service(&mut self.response.changes, |name| host::header(Map::Response, name));
         // The map is read only where what is to be done depends on it, and before it is changed.
         let dress = self.response.dress.as_ref();
         let dressed = dress.map(|dress| dress.changes(host::header_map(Map::Response).unwrap_or_default()));

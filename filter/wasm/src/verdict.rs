@@ -5,7 +5,7 @@ use std::time::Duration;
 use portcullis_engine::answer::{Answer, LocalAnswer};
 use portcullis_engine::responses::Dress;
 use portcullis_engine::time::UnixNanos;
-use portcullis_engine::{HeaderChange, JudgedRoute, Passage, RequestId, Settlement, Step, Wanted};
+use portcullis_engine::{Answerable, HeaderChange, JudgedRoute, Passage, RequestId, Settlement, Step, Wanted};
 use proxy_wasm::types::Action;
 
 use crate::host::{self, Buffer, Map};
@@ -22,6 +22,8 @@ pub struct Response {
     pub judged: Option<JudgedRoute>,
     /// Charges that depend on the response.
     pub settlement: Option<Settlement>,
+    /// Bans that may count it.
+    pub answerable: Option<Box<Answerable>>,
     /// Whether the engine wants to know when the request has gone on as a whole, and when the response comes.
     pub is_timed: bool,
 }
@@ -33,6 +35,7 @@ impl From<Passage> for Response {
             dress: passage.dress,
             judged: passage.judged,
             settlement: passage.settlement,
+            answerable: passage.answerable,
             is_timed: passage.is_timed,
         }
     }
@@ -77,8 +80,12 @@ pub fn judge_body(shell: &Shell, id: RequestId, body: SeenBody, wanted: Wanted) 
         0 => Some(Vec::new()),
         size => host::buffer(Buffer::Request, size),
     };
-    // A body that cannot be read is no empty one.
-    let Some(bytes) = bytes.filter(|bytes| bytes.len() >= size) else {
+    let mut engine = shell.engine.borrow_mut();
+    let trailers_are_read = !body.has_trailers
+        || host::header_map(Map::RequestTrailers).is_some_and(|trailers| engine.on_trailers(id, trailers).is_ok());
+    // A body that cannot be read is no empty one, nor are trailers.
+    let Some(bytes) = bytes.filter(|bytes| bytes.len() >= size && trailers_are_read) else {
+        drop(engine);
         shell.end(id);
         return Step::Deny(Answer {
             status: 500,
@@ -88,7 +95,6 @@ pub fn judge_body(shell: &Shell, id: RequestId, body: SeenBody, wanted: Wanted) 
         });
     };
     let body = wanted.body(&bytes, body.size);
-    let mut engine = shell.engine.borrow_mut();
     let step = engine.on_body(id, body, shell.ports(), host::now());
     shell.flush(&mut engine);
     step

@@ -171,7 +171,7 @@ fn difference(about: &About, seen: &Seen, template: &mut Template) -> Result<Opt
         About::Answer(name, value) if name == "www-authenticate" => has_among(answer, name, &template.fill(value)?),
         About::Answer(name, value) => has(answer, name, &template.fill(value)?),
         About::Forwarded(name, value) => has(forwarded, name, &template.fill(value)?),
-        About::Response(name, value) => has(response, name, &template.fill(value)?),
+        About::Response(name, value) => has_list(response, name, &template.fill(value)?),
         About::ForwardedToken(name, claims) => has_token(forwarded, name, &template.fill(claims)?)?,
         About::AnswerLacks(name) => lacks(answer, name),
         About::NotForwarded(name) => lacks(forwarded, name),
@@ -208,6 +208,12 @@ fn values<'h>(headers: &'h [(String, String)], name: &str) -> Vec<&'h str> {
 fn has(headers: &[(String, String)], name: &str, value: &str) -> Option<String> {
     let seen = values(headers, name);
     (seen != [value]).then(|| format!("expected {name}: {value:?}, saw {seen:?}"))
+}
+
+/// Several lines are one list (RFC 9110, 5.3).
+fn has_list(headers: &[(String, String)], name: &str, value: &str) -> Option<String> {
+    let seen = values(headers, name);
+    (seen.is_empty() || seen.join(", ") != value).then(|| format!("expected {name}: {value:?}, saw {seen:?}"))
 }
 
 fn has_among(headers: &[(String, String)], name: &str, value: &str) -> Option<String> {

@@ -7,7 +7,9 @@ use anyhow::{Result, anyhow};
 use portcullis_engine::ports::memory::MemoryStore;
 use portcullis_engine::ports::{Ports, SoftwareOnly};
 use portcullis_engine::time::UnixNanos;
-use portcullis_engine::{Actions, Body, Engine, FetchId, FetchResult, RequestId, Seed, Step as Verdict};
+use portcullis_engine::{
+    Actions, Body, Engine, FetchId, FetchResult, RequestId, Seed, Step as Verdict, beside_the_service,
+};
 use serde_json::Value;
 
 use super::check::{End, Seen};
@@ -150,6 +152,7 @@ impl Gateway {
             virtual_host_policy: facts.virtual_host_policy.clone(),
             certificate: facts.certificate.clone(),
             certificate_is_verified: facts.certificate_is_verified,
+            answered_by_proxy: facts.answered_by_proxy,
             response: vec![(b":status".to_vec(), b"200".to_vec())],
             body: template.body(&request.body)?,
         };
@@ -238,7 +241,16 @@ impl Gateway {
                     self.engine.settle(settlement, host::header_map(&known_response), &self.store, self.now);
                     self.log.extend(self.engine.take_log());
                 }
+                if let (Some(answerable), Some(known)) = (&passage.answerable, self.requests.get(&id)) {
+                    let ports = Ports { store: &self.store, signatures: &SoftwareOnly, attributes: known };
+                    self.engine.count_response(answerable, status(&known_response), ports, self.now);
+                    self.log.extend(self.engine.take_log());
+                }
                 let mut changes = passage.response;
+                beside_the_service(&mut changes, |name| {
+                    let found = known_response.iter().find(|(known, _)| known == name.as_bytes());
+                    found.map(|(_, value)| value.clone())
+                });
                 if let Some(dress) = &passage.dress {
                     changes.extend(dress.changes(host::header_map(&known_response)));
                 }
@@ -294,6 +306,11 @@ impl Gateway {
         self.log.extend(self.engine.take_log());
         self.next_tick = self.now.plus(actions.next_tick.max(Duration::from_millis(1)));
     }
+}
+
+fn status(response: &[(Vec<u8>, Vec<u8>)]) -> u16 {
+    let status = response.iter().find(|(name, _)| name == b":status");
+    status.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok()).unwrap_or_default()
 }
 
 /// The verdict on a request whose whole body is there, where the engine asks for it.

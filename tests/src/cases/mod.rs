@@ -6,7 +6,7 @@
 
 pub mod certificates;
 pub mod check;
-mod gateway;
+pub mod gateway;
 pub mod host;
 pub mod keyring;
 pub mod messages;
@@ -56,6 +56,8 @@ pub struct Facts {
     pub virtual_host_policy: Option<String>,
     /// The policy in the metadata of the route that serves the request, where it is another one.
     pub served_by: Option<String>,
+    /// Responses are made by the proxy, and not by the service.
+    pub answered_by_proxy: bool,
     /// The names in the client's certificate, by field (`uri_san`).
     pub certificate: BTreeMap<String, String>,
     /// Whether the proxy has verified that certificate.

@@ -191,6 +191,7 @@ fn facts(block: &Block<'_>, facts: &mut Facts) -> Result<()> {
             "now" => facts.now = Some(value.trim().parse()?),
             "certificate" if value.trim() == "verified" => facts.certificate_is_verified = true,
             "start" if value.trim() == "cold" => facts.cold_start = true,
+            "answered_by" if value.trim() == "proxy" => facts.answered_by_proxy = true,
             "store" if value.trim() == "fails" => facts.store_fails = true,
             other => {
                 let (names, name) = match (other.strip_prefix("env."), other.strip_prefix("certificate.")) {

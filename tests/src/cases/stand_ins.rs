@@ -18,6 +18,8 @@ pub(super) struct Known {
     pub virtual_host_policy: Option<String>,
     pub certificate: BTreeMap<String, String>,
     pub certificate_is_verified: bool,
+    /// The proxy answers itself, and not the service.
+    pub answered_by_proxy: bool,
     /// What the service answers.
     pub response: Vec<(Vec<u8>, Vec<u8>)>,
     /// What the client sends behind the head.
@@ -53,6 +55,10 @@ impl Attributes for Known {
 
     fn virtual_host_policy(&self) -> Option<Vec<u8>> {
         self.virtual_host_policy.as_ref().map(|policy| policy.as_bytes().to_vec())
+    }
+
+    fn is_from_service(&self) -> bool {
+        !self.answered_by_proxy
     }
 }
 

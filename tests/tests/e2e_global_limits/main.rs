@@ -2,6 +2,7 @@
 //! budget. And what happens when the service is down, slow, talks nonsense, or belongs to somebody else.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
+mod definition;
 mod held;
 mod leases;
 mod redis;
@@ -64,6 +65,13 @@ impl Limitador {
         let limiter = RateLimiter::new(10_000);
         limits.into_iter().for_each(|limit| assert!(limiter.add_limit(limit)));
         Self::start(limiter)
+    }
+
+    /// Counts anew, by these limits.
+    fn reset(&self, limits: impl IntoIterator<Item = Limit>) {
+        let limiter = RateLimiter::new(10_000);
+        limits.into_iter().for_each(|limit| assert!(limiter.add_limit(limit)));
+        self.state.lock().unwrap().limiter = limiter;
     }
 
     fn questions(&self) -> Vec<Question> {

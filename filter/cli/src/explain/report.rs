@@ -236,7 +236,9 @@ impl Report {
 /// The check that refuses for a reason. Reasons are grouped by how their codes begin.
 fn stage(reason: Reason, detail: &str, rule: Option<&Rule>, filter: &Configured) -> Stage {
     let code = reason.code();
-    if matches!(reason, Reason::PayloadAttack | Reason::BodyEncodingRefused) || code.starts_with("body_") {
+    if matches!(reason, Reason::PayloadAttack | Reason::PayloadTooCostly | Reason::BodyEncodingRefused)
+        || code.starts_with("body_")
+    {
         return Stage::Payload;
     }
     if code.starts_with("input_") {

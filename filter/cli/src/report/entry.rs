@@ -7,6 +7,11 @@ use portcullis_engine::time::{UnixNanos, parse_rfc3339};
 /// The longest text of a line that is kept, in characters.
 const MAX_TEXT: usize = 120;
 
+/// Findings of a line that are counted, as many as the gateway writes.
+const MAX_FINDINGS: usize = 8;
+/// A longer exception, in bytes, is none that the gateway has written.
+const MAX_EXCEPTION: usize = 1024;
+
 /// A line of a log.
 #[derive(Debug)]
 pub enum Entry {
@@ -52,6 +57,21 @@ pub struct Request {
     pub target: String,
     /// The status of the answer.
     pub status: Option<u64>,
+    /// What payload rules have found in it, by its audit event.
+    pub findings: Vec<Finding>,
+}
+
+/// What a payload rule has found.
+#[derive(Debug, Default, Clone)]
+pub struct Finding {
+    /// The payload rule.
+    pub signature: String,
+    /// Where in the request.
+    pub place: String,
+    /// The parameter's name there, if it has one.
+    pub parameter: String,
+    /// The exception that lets it pass: what a `payload` section gets, as JSON, which is YAML too.
+    pub exception: String,
 }
 
 /// What happened to a ban.
@@ -142,6 +162,7 @@ impl Fields<'_> {
             principal: self.text("principal"),
             target: self.target("method", "path"),
             status,
+            findings: Vec::new(),
         }
     }
 
@@ -162,11 +183,29 @@ impl Fields<'_> {
             principal: self.text("user.id"),
             target: self.target("http.request.method", "url.path"),
             status: self.number("http.response.status_code"),
+            findings: self.findings(),
         }))
     }
 
+    fn findings(&self) -> Vec<Finding> {
+        let told = self.0.get("portcullis.payload").and_then(Value::as_array).into_iter().flatten();
+        let finding = |told: &Map<String, Value>| {
+            let text = |name: &str| told.get(name).and_then(Value::as_str).map(shortened).unwrap_or_default();
+            let exception = told.get("exception").map(Value::to_string).filter(|text| text.len() <= MAX_EXCEPTION);
+            Finding {
+                signature: text("signature"),
+                place: text("place"),
+                parameter: text("parameter"),
+                exception: exception.unwrap_or_default(),
+            }
+        };
+        told.filter_map(Value::as_object).take(MAX_FINDINGS).map(finding).collect()
+    }
+
     fn ban(&self, action: String) -> Ban {
-        let subject = ["source.ip", "user.target.id", "user.target.hash"].into_iter().find_map(|name| self.text(name));
+        let subject = ["source.ip", "user.target.id", "user.target.hash", "portcullis.ban.client.hash"]
+            .into_iter()
+            .find_map(|name| self.text(name));
         Ban {
             time: self.text("@timestamp").unwrap_or_default(),
             action,

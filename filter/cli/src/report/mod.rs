@@ -25,7 +25,7 @@ use self::tally::{Skipped, Tally};
 ///
 /// Reads the reference gateway's access log (JSON lines, see `access_log` in envoy.yaml), the filter's audit events, or Envoy's log with
 /// both in it, and writes one HTML page: charts and tables, no script, nothing from the network. Lines that are neither are counted and
-/// left out. Where there is an access log, requests are counted by it, and audit events add the bans.
+/// left out. Where there is an access log, requests are counted by it, and audit events add the bans and what payload rules have found.
 ///
 /// Example: portcullis report access.log audit.log --out report.html
 #[derive(Debug, Args)]
@@ -89,6 +89,7 @@ struct Logs {
     access: Tally,
     audit: Tally,
     bans: tally::Bans,
+    payload: tally::Payload,
     skipped: Skipped,
 }
 
@@ -100,7 +101,10 @@ impl Logs {
                 Line::TooLong => self.skipped.too_long += 1,
                 Line::Whole(bytes) => match Entry::parse(bytes) {
                     Some(Entry::Access(request)) => self.access.add(&request),
-                    Some(Entry::Audit(request)) => self.audit.add(&request),
+                    Some(Entry::Audit(request)) => {
+                        self.audit.add(&request);
+                        self.payload.add(&request);
+                    }
                     Some(Entry::Ban(ban)) => self.bans.add(ban),
                     Some(Entry::Other) => {}
                     None => self.skipped.foreign += 1,
@@ -162,6 +166,32 @@ mod tests {
         }
         // Nothing leaves an attribute either.
         assert!(!page.contains("\"'>"));
+    }
+
+    #[test]
+    fn what_payload_rules_found_is_counted_by_parameter_with_its_exception() {
+        let event = |parameter: &str, action: &str| {
+            let finding = format!(
+                r#"{{"signature":"xss-any","place":"json","parameter":"{parameter}","exception":{{"except":[{{"place":"json","parameter":"{parameter}"}}]}}}}"#
+            );
+            let start = AUDIT
+                .trim_end_matches('}')
+                .replace("token_expired", "payload_attack")
+                .replace("request_denied", action);
+            format!("{start},\"portcullis.payload\":[{finding}]}}\n")
+        };
+        let log =
+            event("html", "request_monitored") + &event("html", "request_denied") + &event("b<i>", "request_monitored");
+        // An access log beside it counts requests, not findings.
+        let (logs, page) = page((log + DENIED).as_bytes());
+        assert_eq!(logs.payload.found.largest(9).iter().map(|(_, count, _)| *count).collect::<Vec<_>>(), [2, 1]);
+        assert!(
+            page.contains(
+                "{&quot;except&quot;:[{&quot;parameter&quot;:&quot;html&quot;,&quot;place&quot;:&quot;json&quot;}]}"
+            ),
+            "{page}"
+        );
+        assert!(page.contains("b&lt;i&gt;") && !page.contains("<i>"));
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::Logs;
 use super::chart;
-use super::entry::{Ban, Request, Verdict};
+use super::entry::{Ban, Finding, Request, Verdict};
 use super::html::{Number, Text};
-use super::tally::{Offender, Split, Tally};
+use super::tally::{Found, Offender, Split, Tally};
 use super::top::Top;
 
 const STYLE: &str = include_str!("style.css");
@@ -33,6 +33,9 @@ pub fn write(logs: &Logs, rows: usize) -> String {
         section(&mut page, "Who was refused: verified callers", &offenders("caller", &tally.callers, rows));
     }
     section(&mut page, "What they asked for", &offenders("request", &tally.targets, rows));
+    if logs.payload.found.len() > 0 {
+        section(&mut page, "What payload rules found", &payload(logs, rows));
+    }
     section(&mut page, "Bans", &bans(logs, rows));
     section(&mut page, "The last refusals", &recent(tally, rows));
     page.push_str("</main>\n</body>\n</html>\n");
@@ -132,6 +135,32 @@ fn offenders(heading: &str, top: &Top<Offender>, rows: usize) -> String {
     }
     table.push_str("</tbody></table>\n");
     table + &rest(top, rows)
+}
+
+fn payload(logs: &Logs, rows: usize) -> String {
+    let found = &logs.payload.found;
+    let mut table =
+        "<table><thead><tr><th scope=\"col\">payload rule</th><th scope=\"col\">in</th><th scope=\"col\">rule</th>\
+        <th scope=\"col\" class=\"number\">refused</th><th scope=\"col\" class=\"number\">monitored</th>\
+        <th scope=\"col\">if these are no attacks: payload</th></tr></thead><tbody>\n"
+            .to_owned();
+    for (_, _, Found { rule, finding, split }) in found.largest(rows) {
+        let Finding { signature, place, parameter, exception } = finding;
+        let _ = writeln!(
+            table,
+            "<tr><th scope=\"row\">{}</th><td>{} {}</td><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td>\
+             <td><code>{}</code></td></tr>",
+            Text(signature),
+            Text(place),
+            Text(parameter),
+            Text(rule),
+            Number(split.denied),
+            Number(split.monitored),
+            Text(exception),
+        );
+    }
+    table.push_str("</tbody></table>\n");
+    table + &rest(found, rows)
 }
 
 fn bans(logs: &Logs, rows: usize) -> String {

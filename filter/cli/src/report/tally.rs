@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::entry::{Ban, Request, Verdict};
+use super::entry::{Ban, Finding, Request, Verdict};
 use super::timeline::Timeline;
 use super::top::Top;
 
@@ -125,6 +125,39 @@ impl Tally {
             self.recent.pop_front();
         }
         self.recent.push_back(request.clone());
+    }
+}
+
+/// What payload rules have found, by rule of the policy, payload rule and parameter.
+#[derive(Debug, Default)]
+pub struct Payload {
+    /// The most frequent.
+    pub found: Top<Found>,
+}
+
+/// One payload rule's finding in one parameter.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The rule that the requests met.
+    pub rule: String,
+    /// What was found, and where.
+    pub finding: Finding,
+    /// What became of the requests.
+    pub split: Split,
+}
+
+impl Payload {
+    /// Counts what was found in a request.
+    pub fn add(&mut self, request: &Request) {
+        for finding in &request.findings {
+            let Finding { signature, place, parameter, .. } = finding;
+            let found = self.found.add(&[&request.rule, signature, place, parameter].map(String::as_str).join("\n"));
+            if found.rule.is_empty() {
+                found.rule.clone_from(&request.rule);
+                found.finding = finding.clone();
+            }
+            found.split.add(request.verdict);
+        }
     }
 }
 

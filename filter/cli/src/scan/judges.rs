@@ -14,25 +14,35 @@ use super::wire::Recorded;
 use crate::configured;
 use crate::environment::EnvironmentArguments;
 
+/// What a request is asked.
+pub struct Asked {
+    pub settings: Settings,
+    /// The most that a compressed body may become, in bytes.
+    pub max_inflated: usize,
+}
+
 /// The settings that requests are judged by.
 pub struct Judges {
     /// Where no rule says anything.
-    usual: Settings,
+    usual: Asked,
     policy: Option<Rc<Policy>>,
     /// Those of each rule; `None`: no payload rules are asked there.
-    of_rules: Vec<Option<Settings>>,
+    of_rules: Vec<Option<Asked>>,
     /// The rule that all requests are judged by, whatever they meet.
     chosen: Option<usize>,
     /// The host of requests that name none.
     host: String,
 }
 
+/// `max_inflated` of `payload`, unless a rule says otherwise.
+const MAX_INFLATED: usize = 1024 * 1024;
+
 /// How a request is judged.
 pub enum Judge<'a> {
     /// As this says.
-    By(&'a Settings),
+    By(&'a Asked),
     /// As this says, which is not of the configuration: the request meets no rule there.
-    Unmatched(&'a Settings),
+    Unmatched(&'a Asked),
     /// Not at all: the rule that it meets has no payload rules.
     Nobody,
 }
@@ -43,14 +53,14 @@ impl Judges {
     /// # Errors
     /// The configuration cannot be read or has mistakes, or it has no such rule.
     pub fn new(arguments: &Arguments) -> Result<Self> {
-        let changed = |mut settings: Settings| {
+        let changed = |mut settings: Settings, max_inflated| {
             settings.level = arguments.level.unwrap_or(settings.level);
             settings.threshold = arguments.threshold.unwrap_or(settings.threshold);
-            settings
+            Asked { settings, max_inflated }
         };
         let host = arguments.host.clone();
         let Some(path) = &arguments.config else {
-            let usual = changed(Settings::default());
+            let usual = changed(Settings::default(), MAX_INFLATED);
             return Ok(Self { usual, policy: None, of_rules: Vec::new(), chosen: None, host });
         };
         let filters = configured::load(path, &EnvironmentArguments { assume_env: true, ..Default::default() })?;
@@ -59,9 +69,9 @@ impl Judges {
         };
         let policy = Rc::clone(&filter.policy);
         let chosen = arguments.rule.as_ref().map(|name| rule(&policy, name)).transpose()?;
-        let settings = |rule: &Rule| rule.payload.as_ref().map(|payload| changed(payload.settings.clone()));
+        let settings = |rule: &Rule| rule.payload.as_ref().map(|p| changed(p.settings.clone(), p.max_inflated));
         let of_rules = policy.rules.iter().map(settings).collect();
-        let usual = changed(Settings { own: Rc::clone(&policy.own_rules), ..Settings::default() });
+        let usual = changed(Settings { own: Rc::clone(&policy.own_rules), ..Settings::default() }, MAX_INFLATED);
         Ok(Self { usual, policy: Some(policy), of_rules, chosen, host })
     }
 

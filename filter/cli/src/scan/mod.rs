@@ -1,10 +1,12 @@
 //! `portcullis scan`: the payload rules over files of requests, with a table of what they detect and what they refuse by mistake.
 
 mod corpus;
+mod har;
 mod judges;
 mod logs;
 mod report;
 mod run;
+mod unread;
 mod wire;
 
 use std::io::Write;
@@ -16,18 +18,22 @@ use clap::Args;
 use portcullis_payload::Scanner;
 
 use self::judges::Judges;
+use self::unread::Unread;
 
 /// Run the payload rules over recorded requests, and count what they refuse
 ///
 /// Reads JSON lines with requests (`method`, `uri`, `headers`, `body`), payloads (`payload`, sent as query, form and JSON) or values
-/// (`value`), HAR files, access logs in common or combined format, and folders of these. What `expect` does not mark with `block`, and what
-/// a log or a HAR file holds, counts as legitimate.
+/// (`value`), HAR files, access logs, and folders of these. An access log is in common or combined format, as Envoy writes it of itself, or JSON
+/// lines as the reference envoy.yaml has them; it has no bodies, and hardly any headers. What `expect` does not mark with `block`, and what
+/// a log or a HAR file holds, counts as legitimate. Bodies are inflated as the gateway does it. What is not read is counted and named on
+/// standard error.
 ///
 /// With `--config`, each request is judged as the rule that it meets there says: its level and threshold, its exceptions, and the
 /// `payload_rules`; in monitor mode as in enforce mode. Payloads and values meet the rules of `/`, `/form` and `/api`. What `input` says is not
 /// asked.
 ///
-/// Exit code: 0 the table is shown, 1 a file cannot be read or the configuration has mistakes.
+/// Exit code: 0 the table is shown, also where some lines were left out; 1 a file cannot be read, nothing in them is a request, or the
+/// configuration has mistakes.
 ///
 /// Example: portcullis scan access.log --show-false-positives
 ///          portcullis scan access.log --config envoy.yaml --host shop.example
@@ -98,11 +104,12 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let scanner = Scanner::new().context("the embedded rules cannot be loaded")?;
     let judges = Judges::new(arguments)?;
-    let mut items = Vec::new();
+    let (mut items, mut unread) = (Vec::new(), Unread::default());
     for file in &arguments.files {
-        items.extend(corpus::read(file)?);
+        items.extend(corpus::read(file, &mut unread)?);
     }
     if items.is_empty() {
+        unread.tell(&mut std::io::stderr().lock())?;
         bail!("no requests in these files\n  hint: JSON lines, a HAR file or an access log is expected");
     }
     items.retain(|item| {
@@ -114,7 +121,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let outcomes = run::all(&scanner, &judges, &items, arguments.repeat);
     report::print(arguments, &items, &outcomes)?;
     let count = |of: fn(&run::Outcome) -> usize| outcomes.iter().map(of).sum::<usize>();
+    for (item, outcome) in items.iter().zip(&outcomes) {
+        outcome.unread.iter().for_each(|why| unread.add(unread::Kind::Body, &item.id, why));
+    }
     let mut err = std::io::stderr().lock();
+    unread.tell(&mut err)?;
     if let unmatched @ 1.. = count(|outcome| outcome.unmatched) {
         writeln!(
             err,

@@ -1,5 +1,6 @@
 //! Every request through the rules.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use portcullis_payload::{Scanner, Scratch, Settings, Verdict, arguments};
@@ -18,6 +19,8 @@ pub struct Outcome {
     pub unmatched: usize,
     /// How many of its requests meet a rule without payload rules.
     pub unjudged: usize,
+    /// Why bodies of its requests are not judged.
+    pub unread: Vec<String>,
 }
 
 /// Runs all items; each request `repeat` times, of which the fastest counts for the time.
@@ -26,11 +29,11 @@ pub fn all(scanner: &Scanner, judges: &Judges, items: &[Item], repeat: u32) -> V
     let mut one = |item: &Item| {
         let mut outcome = Outcome::default();
         for request in &item.requests {
-            let settings = match judges.of(request) {
-                Judge::By(settings) => settings,
-                Judge::Unmatched(settings) => {
+            let asked = match judges.of(request) {
+                Judge::By(asked) => asked,
+                Judge::Unmatched(asked) => {
                     outcome.unmatched += 1;
-                    settings
+                    asked
                 }
                 Judge::Nobody => {
                     outcome.unjudged += 1;
@@ -39,7 +42,11 @@ pub fn all(scanner: &Scanner, judges: &Judges, items: &[Item], repeat: u32) -> V
                     continue;
                 }
             };
-            let (is_attack, verdict, time) = judged(scanner, settings, &mut scratch, request, repeat);
+            let body = request.plain_body(asked.max_inflated).unwrap_or_else(|why| {
+                outcome.unread.push(why);
+                Cow::Borrowed(&[])
+            });
+            let (is_attack, verdict, time) = judged(scanner, &asked.settings, &mut scratch, (request, &body), repeat);
             outcome.refused.push(is_attack);
             outcome.verdicts.push(verdict);
             outcome.time += time;
@@ -53,15 +60,15 @@ fn judged(
     scanner: &Scanner,
     settings: &Settings,
     scratch: &mut Scratch,
-    request: &Recorded,
+    (request, body): (&Recorded, &[u8]),
     repeat: u32,
 ) -> (bool, Verdict, Duration) {
-    request.with(|request| {
+    request.with(body, |request| {
         let mut round = || {
             let start = Instant::now();
             let mut inspection = scanner.begin(settings, scratch);
             arguments::inspect(request, &mut inspection);
-            let is_attack = inspection.is_attack();
+            let is_attack = inspection.is_attack() || inspection.verdict().limit().is_some();
             let verdict = inspection.finish();
             (is_attack, verdict, start.elapsed())
         };

@@ -1,6 +1,7 @@
 //! `portcullis import-secrules`: rules of SecLang (ModSecurity, Coraza) as payload rules of the operator.
 
 mod actions;
+mod changes;
 mod expression;
 mod lines;
 mod operator;
@@ -22,8 +23,9 @@ use rule::Importer;
 /// Make payload rules of SecLang's rules
 ///
 /// A FILE holds `SecRule` and `SecAction` lines, as ModSecurity and Coraza read them. `payload_rules` in YAML go to standard output, to be put into a
-/// configuration. What has no equal is left out: it is said in a comment, and on standard error with its file and line. Nothing is left out in silence,
-/// and no rule looks further than it did.
+/// configuration. What has no equal is left out: it is said in a comment, and on standard error with its file and line. Nothing is left out in silence.
+/// `SecRuleRemoveBy...` and exclusions of `SecRuleUpdateTargetBy...` are applied, so that no rule looks further than it did; but where `ctl` would
+/// change a rule for some requests, it is asked of all of them, and named.
 ///
 /// Exit code: 0 all has an equal, 1 something was left out, 2 a file cannot be read.
 ///
@@ -64,6 +66,8 @@ pub struct Imported {
     pub rules: BTreeMap<String, (Value, String)>,
     /// What has no equal.
     pub left_out: Vec<LeftOut>,
+    /// What was made of directives that change other rules.
+    pub applied: Vec<LeftOut>,
     /// How many rules the files have; those of a chain are one.
     pub seen: usize,
 }
@@ -88,12 +92,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     std::io::stdout().write_all(imported.to_yaml().as_bytes())?;
     let mut err = std::io::stderr().lock();
     if arguments.json {
-        let all = imported.left_out.iter().map(LeftOut::to_json).collect::<Vec<_>>();
-        let data = json!({"rules": imported.seen, "carried_over": imported.rules.len(), "left_out": all});
+        let list = |of: &[LeftOut], kind| of.iter().map(|found| found.to_json(kind)).collect::<Vec<_>>();
+        let (left_out, applied) = (list(&imported.left_out, NO_EQUAL), list(&imported.applied, APPLIED));
+        let (rules, carried_over) = (imported.seen, imported.rules.len());
+        let data = json!({"rules": rules, "carried_over": carried_over, "left_out": left_out, "applied": applied});
         writeln!(err, "{data:#}")?;
     } else {
-        for left_out in &imported.left_out {
-            writeln!(err, "{}", left_out.to_line())?;
+        for line in imported.lines() {
+            writeln!(err, "{line}")?;
         }
         writeln!(err, "{} of {} rules carried over", imported.rules.len(), imported.seen)?;
     }
@@ -111,22 +117,35 @@ pub fn import(texts: &[(String, String)], paranoia_level: u8) -> Imported {
 }
 
 impl LeftOut {
-    fn to_line(&self) -> String {
-        format!("{}:{}: no equal: {}: {}", self.file, self.line, self.what, self.problem)
+    /// The same place, with what is to be said about it.
+    fn because(&self, problem: &str) -> Self {
+        Self { problem: problem.to_owned(), ..self.clone() }
     }
 
-    fn to_json(&self) -> Value {
-        json!({"file": self.file, "line": self.line, "kind": "no equal", "what": self.what, "problem": self.problem})
+    fn to_line(&self, kind: &str) -> String {
+        format!("{}:{}: {kind}: {}: {}", self.file, self.line, self.what, self.problem)
+    }
+
+    fn to_json(&self, kind: &str) -> Value {
+        json!({"file": self.file, "line": self.line, "kind": kind, "what": self.what, "problem": self.problem})
     }
 }
 
+const NO_EQUAL: &str = "no equal";
+const APPLIED: &str = "applied";
+
 impl Imported {
+    fn lines(&self) -> impl Iterator<Item = String> {
+        let left_out = self.left_out.iter().map(|left_out| left_out.to_line(NO_EQUAL));
+        left_out.chain(self.applied.iter().map(|applied| applied.to_line(APPLIED)))
+    }
+
     /// The rules as a section of a configuration.
     #[must_use]
     pub fn to_yaml(&self) -> String {
         let mut text = String::from("# Imported by `portcullis import-secrules`.\n");
-        for left_out in &self.left_out {
-            text.push_str(&format!("# {}\n", one_line(&left_out.to_line())));
+        for line in self.lines() {
+            text.push_str(&format!("# {}\n", one_line(&line)));
         }
         if self.rules.is_empty() {
             text.push_str("payload_rules: {}\n");

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::actions::{self, Action, SILENT};
+use super::changes::{self, Change, Known, When};
 use super::lines::{self, Directive};
 use super::{Imported, LeftOut, operator, variables};
 
@@ -19,6 +20,11 @@ pub struct Importer {
     paranoia_level: u8,
     /// Up to this marker, rules are asked only where an earlier rule says so.
     skips: Option<Skip>,
+    /// How many directives were read.
+    order: usize,
+    /// The rules that are carried over, and what changes them.
+    known: Vec<Known>,
+    changes: Vec<Change>,
 }
 
 /// Rules that are jumped over: up to a marker, or so many.
@@ -33,6 +39,8 @@ struct Chain {
     line: usize,
     name: String,
     actions: Vec<Action>,
+    /// Tags and messages of the rules behind the first.
+    marks: Vec<Action>,
     conditions: Vec<Value>,
     has_body: bool,
     /// The first thing without which the rule cannot be carried over.
@@ -56,19 +64,35 @@ impl Importer {
     }
 
     /// What was made of all of them.
-    pub fn finish(self) -> Imported {
+    pub fn finish(mut self) -> Imported {
+        changes::make(&mut self.imported, &self.known, self.changes);
         self.imported
     }
 
     fn left_out(&mut self, line: usize, what: &str, problem: impl Into<String>) {
-        let (file, what, problem) = (self.file.clone(), what.to_owned(), problem.into());
-        self.imported.left_out.push(LeftOut { file, line, what, problem });
+        let place = self.place(line, what);
+        self.imported.left_out.push(place.because(&problem.into()));
+    }
+
+    fn place(&self, line: usize, what: &str) -> LeftOut {
+        LeftOut { file: self.file.clone(), line, what: what.to_owned(), problem: String::new() }
+    }
+
+    /// What `ctl` changes about other rules.
+    fn ctl_changes(&mut self, line: usize, name: &str, actions: &[Action], when: impl Fn() -> When) {
+        for (_, value) in actions.iter().filter(|(name, _)| name == "ctl") {
+            if let Some((selector, what)) = changes::ctl(value) {
+                let place = self.place(line, &format!("{name}, ctl:{value}"));
+                self.changes.push(Change { place, order: self.order, selector, what, when: when() });
+            }
+        }
     }
 
     fn directive(&mut self, directive: &Directive) {
         let words: Vec<&str> = directive.words.iter().map(String::as_str).collect();
         let Some((name, rest)) = words.split_first() else { return };
         let line = directive.line;
+        self.order += 1;
         if !name.eq_ignore_ascii_case("SecRule") {
             self.end_torn();
         }
@@ -84,6 +108,13 @@ impl Importer {
                 let actions = actions::parse(actions);
                 let name =
                     actions::value(&actions, "id").map_or("SecAction".to_owned(), |id| format!("SecAction {id}"));
+                // Of one that is jumped over, nobody knows here whether it is carried out.
+                let phase = phase_of(&actions);
+                match (self.skips.is_some(), phase) {
+                    (_, None) => {}
+                    (true, Some(phase)) => self.ctl_changes(line, &name, &actions, || When::SomeRequests { phase }),
+                    (false, Some(phase)) => self.ctl_changes(line, &name, &actions, || When::EachRequest { phase }),
+                }
                 self.skip_behind(&name, &actions);
                 self.left_out(line, &name, "it asks nothing about a request: left out");
             }
@@ -91,7 +122,13 @@ impl Importer {
                 self.denies = actions::parse(actions).iter().any(|(name, _)| name == "deny" || name == "drop");
                 self.left_out(line, name, "only whether rules refuse is read of it");
             }
-            _ => self.left_out(line, name, "it is no rule: left out"),
+            (_, rest) => match changes::directive(name, rest) {
+                Some((selector, what)) => {
+                    let place = self.place(line, &format!("{name} {}", rest.join(" ")));
+                    self.changes.push(Change { place, order: self.order, selector, what, when: When::Always });
+                }
+                None => self.left_out(line, name, "it is no rule: left out"),
+            },
         }
     }
 
@@ -119,6 +156,7 @@ impl Importer {
             Some(mut chain) => {
                 // What a later rule of a chain does beside asking, it does for the whole.
                 chain.actions.extend(actions.iter().filter(|(name, _)| name == "setvar" || name == "ctl").cloned());
+                chain.marks.extend(actions.iter().filter(|(name, _)| name == "tag" || name == "msg").cloned());
                 chain
             }
             None => {
@@ -129,17 +167,22 @@ impl Importer {
                     }
                     _ => format!("secrule-line-{line}"),
                 };
-                let phase = actions::value(&actions, "phase").unwrap_or("2").to_ascii_lowercase();
-                let has_body = !matches!(phase.as_str(), "1" | "request_headers");
-                let is_request = matches!(phase.as_str(), "1" | "2" | "request" | "request_headers" | "request_body");
+                let phase = phase_of(&actions);
+                let has_body = phase != Some(1);
                 let skipped = self.skips.as_ref().map(|skip| skip.why.clone());
                 if let Some(skip) = &mut self.skips {
                     skip.rules = skip.rules.saturating_sub(1);
                 }
                 self.skips = self.skips.take().filter(|skip| skip.rules > 0);
-                let stopper = skipped.or((!is_request).then(|| format!("phase {phase}: it is not about the request")));
-                let actions = actions.clone();
-                Chain { line, name, actions, conditions: Vec::new(), has_body, stopper }
+                let stopper = skipped.or_else(|| match phase {
+                    Some(_) => None,
+                    None => {
+                        let named = actions::value(&actions, "phase").unwrap_or_default().to_ascii_lowercase();
+                        Some(format!("phase {named}: it is not about the request"))
+                    }
+                });
+                let (actions, marks) = (actions.clone(), Vec::new());
+                Chain { line, name, actions, marks, conditions: Vec::new(), has_body, stopper }
             }
         };
         match self.condition(&chain, line, variables, operator, &actions) {
@@ -224,7 +267,11 @@ impl Importer {
     }
 
     fn finish_rule(&mut self, chain: Chain) {
-        let Chain { line, name, actions, mut conditions, stopper, .. } = chain;
+        let Chain { line, name, actions, mut marks, mut conditions, stopper, .. } = chain;
+        let phase = phase_of(&actions);
+        if let Some(phase) = phase {
+            self.ctl_changes(line, &name, &actions, || When::SomeRequests { phase });
+        }
         self.skip_behind(&name, &actions);
         let weight = match stopper.map_or_else(|| self.weight(&actions), Err) {
             Ok(weight) => weight,
@@ -259,6 +306,10 @@ impl Importer {
         if !tags.is_empty() {
             rule.insert("tags".to_owned(), json!(tags));
         }
+        marks.extend(actions.iter().filter(|(name, _)| name == "tag" || name == "msg").cloned());
+        let id = actions::value(&actions, "id").and_then(|id| id.trim_matches('\'').parse().ok());
+        let phase = phase.unwrap_or(2);
+        self.known.push(Known { name: name.clone(), id, phase, order: self.order, marks });
         let place = format!("{}:{line}", self.file);
         self.imported.rules.insert(name, (Value::Object(rule), place));
     }
@@ -275,9 +326,20 @@ impl Importer {
             (true, _) => Ok(None),
             (false, Some((_, score))) => Ok(Some(points(score, actions::value(actions, "severity")))),
             (false, None) if has("block") || (self.denies && !has("pass")) => Ok(None),
-            (false, None) if has("ctl") => Err("the action ctl".to_owned()),
+            (false, None) if has("ctl") => {
+                Err(format!("the action ctl:{}", actions::value(actions, "ctl").unwrap_or_default()))
+            }
             (false, None) => Err("it refuses nothing".to_owned()),
         }
+    }
+}
+
+/// 1 before the body is there, 2 after that; `None`: once there is an answer.
+fn phase_of(actions: &[Action]) -> Option<u8> {
+    match actions::value(actions, "phase").unwrap_or("2").to_ascii_lowercase().as_str() {
+        "1" | "request_headers" => Some(1),
+        "2" | "request" | "request_body" => Some(2),
+        _ => None,
     }
 }
 

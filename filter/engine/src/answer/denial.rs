@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::challenge::{self, Challenges};
 use super::reason::Reason;
@@ -14,6 +14,8 @@ pub struct Denial {
     pub reason: Reason,
     /// For the log only: what exactly was wrong. Never a token or a payload.
     pub detail: String,
+    /// For the log only: what payload rules have found, each as an object without what a user typed.
+    pub findings: Vec<Value>,
     /// The scopes that would suffice, for the challenge (RFC 6750, section 3).
     pub scope: Option<String>,
     /// Where the client finds the resource's metadata, for the challenge (RFC 9728, section 5.1).
@@ -32,12 +34,20 @@ impl Denial {
         Self {
             reason,
             detail: detail.into(),
+            findings: Vec::new(),
             scope: None,
             resource_metadata: None,
             retry_after: None,
             challenges: Challenges::default(),
             headers: Vec::new(),
         }
+    }
+
+    /// The same refusal with what payload rules have found.
+    #[must_use]
+    pub fn findings(mut self, findings: Vec<Value>) -> Self {
+        self.findings = findings;
+        self
     }
 
     /// The same refusal with `Retry-After`.
@@ -176,7 +186,7 @@ mod tests {
     #[test]
     fn the_problem_document_holds_type_reason_and_request_id() {
         let answer = answer(&Denial::new(Reason::LimitExceeded, "").retry_after(7));
-        let problem: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        let problem: Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!(problem["type"], "urn:x:limit_exceeded");
         assert_eq!(problem["request_id"], "id-1");
         assert_eq!(header(&answer, "retry-after"), Some("7"));

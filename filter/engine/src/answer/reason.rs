@@ -274,7 +274,7 @@ reasons! {
     /// The query has a parameter that `input.parameters` does not declare (`unknown_parameters: deny`), or the form a field that `input.form` does not
     /// (`unknown_fields: deny`).
     InputParameterUnknown = "input_parameter_unknown", 400, None, "a parameter is not known here", Input;
-    /// A parameter or a field of one value was sent several times.
+    /// A parameter or a field of one value was sent several times, in another spelling too (`Page` or `page[]` beside `page`), or a field of the form in the query.
     InputParameterRepeated = "input_parameter_repeated", 400, None, "a parameter was sent more than once", Input;
     /// A parameter, or a field of a form, is not what its schema says. The log says which one.
     InputParameterMismatch = "input_parameter_mismatch", 400, None, "a parameter is not valid", Input;
@@ -306,6 +306,9 @@ reasons! {
     InputSchemaMismatch = "input_schema_mismatch", 422, None, "the body is not valid", Input;
     /// Payload rules found an attack. The log says where, and how to except it if it is none.
     PayloadAttack = "payload_attack", 403, None, "the request was refused", Payload;
+    /// The request has more values or parts than payload rules read, or takes them too much work. They have not looked at all of it, so no
+    /// exception, family or threshold lets it pass. The log says which.
+    PayloadTooCostly = "payload_too_costly", 413, None, "the request is too much to be checked", Payload;
     /// The proxy would take the connection out of HTTP (`connection: upgrade`) for a request that is no GET without a body: what
     /// follows has no end, and payload rules cannot judge it.
     UpgradeWithBody = "upgrade_with_body", 400, None, "an upgrade is a GET without a body", Payload;
@@ -327,6 +330,8 @@ reasons! {
     Overloaded = "overloaded", 503, None, "the service is overloaded", Surge;
     /// The client is banned for a while, for what it did before (`bans`).
     Banned = "banned", 429, None, "too many requests were refused; try again later";
+    /// Others fill the client's place in the table of a ban, and the ban refuses it until one is free (`on_overflow: deny`).
+    BanOverflow = "ban_overflow", 429, None, "too many requests";
     /// Nobody can tell whether the client is banned: shared data cannot be used (`on_error`).
     BansUnavailable = "bans_unavailable", 503, None, "the gateway is overloaded";
     /// The body of a call to the gateway itself is longer than 16 KiB.

@@ -18,7 +18,7 @@ pub struct Record {
     pub is_monitored: bool,
     /// The client in the table.
     pub id: Id,
-    /// Whom it is about: `ip`, `principal`, `username_sha256`.
+    /// Whom it is about: `ip`, `principal`, `username_sha256` and so on.
     pub key: Vec<(String, String)>,
     /// The kind of the last offence, or `operator`.
     pub cause: String,
@@ -109,7 +109,7 @@ fn newest(standing: &[u8], room: usize) -> &[u8] {
 }
 
 /// The longest value: a thousand records of bans by address take about 130 bytes each.
-pub(super) const MAX_BYTES: usize = 128 * 1024;
+pub const MAX_BYTES: usize = 128 * 1024;
 /// The longest record. What stands in it is cut before: this is for the bound.
 const MAX_LINE: usize = 1024;
 const LEDGER_KEY: &str = "portcullis/ban/ledger/1";

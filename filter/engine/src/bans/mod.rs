@@ -1,7 +1,7 @@
 //! Bans: who fails too often is refused for a while, by all workers at once.
 //!
-//! A refusal that is an [`Offence`] is counted for its sender ([`BanKey`]) in a [`Table`] in shared data; so many within a window
-//! ([`Terms`]) begin a ban, each longer than the one before. A request pays one read of shared data for each ban of its
+//! A refusal that is an [`Offence`], or a failure that the service sees ([`Answerable`]), is counted for its sender ([`BanKey`]) in a
+//! [`Table`] in shared data; so many within a window ([`Terms`]) begin a ban, each longer than the one before. A request pays one read of shared data for each ban of its
 //! rule; a good one never writes. Operators see and change bans through a rule with `serve: bans` ([`operators`]).
 
 pub mod operators;
@@ -10,21 +10,24 @@ pub mod table;
 mod entry;
 mod ledger;
 mod offence;
+mod response;
 mod subject;
 
 use std::num::NonZeroU32;
 
 use serde_json::{Map, Value};
 
-use crate::config::schema::{BanOverflow, Mode, OnError};
+use crate::config::schema::{BanOverflow, Mode, OnError, StatusClass};
 use crate::limits::{Seed, whole_seconds};
 use crate::ports::SharedStore;
 use crate::time::{UnixNanos, to_rfc3339};
 
 pub use entry::{Ban as Standing, Recorded, Terms};
+pub use ledger::MAX_BYTES as LEDGER_BYTES;
 pub use ledger::Record;
-pub use offence::Offence;
-pub use subject::{BanKey, Stage, Subject};
+pub use offence::{Cause, Offence};
+pub use response::Answerable;
+pub use subject::{BanKey, Claimed, Sender, Stage, Subject};
 pub use table::{Id, Table, Trouble, memory_bytes};
 
 /// A compiled ban.
@@ -36,6 +39,8 @@ pub struct Ban {
     pub key: BanKey,
     /// Which offences count.
     pub offences: Vec<Offence>,
+    /// Which responses of the service count.
+    pub responses: Vec<StatusClass>,
     /// How many of them ban, and for how long.
     pub terms: Terms,
     /// How many clients can be told apart at the same time.
@@ -78,6 +83,8 @@ pub enum Refusal {
 pub struct Outcome {
     /// The events to count.
     pub events: Vec<&'static str>,
+    /// The events of the kind of offence to count.
+    pub offences: Vec<(&'static str, &'static str)>,
     /// The audit event of a ban that began.
     pub line: Option<String>,
 }
@@ -87,7 +94,7 @@ pub struct Case<'a> {
     /// What is known of the sender.
     pub subject: &'a Subject<'a>,
     /// What was done.
-    pub offence: Offence,
+    pub cause: Cause,
     /// The rule's name.
     pub rule: &'a str,
     /// The proxy's request id.
@@ -146,11 +153,13 @@ impl Bans {
             return outcome;
         };
         let id = table.id(descriptor.as_bytes());
+        let cause = case.cause.as_str();
         match table.offend(store, id, &ban.terms, now) {
-            Ok(Recorded::Counted(_) | Recorded::Standing) => {}
+            Ok(Recorded::Standing) => {}
+            Ok(Recorded::Counted(_)) => outcome.offences.push((cause, "counted")),
             Ok(Recorded::Begun(held)) => {
                 outcome.events.push("begun");
-                let cause = case.offence.as_str();
+                outcome.offences.extend([(cause, "counted"), (cause, "banned")]);
                 let record = ban.record(id, case.subject, cause);
                 outcome.line = Some(ban.begun_line(&record, held, case, now));
                 if record.write(store).is_err() {
@@ -184,6 +193,9 @@ impl Ban {
         let mut event = audit_event("client_banned", record, Some(held), now);
         event.insert("rule.name".to_owned(), case.rule.into());
         event.insert("http.request.id".to_owned(), case.request_id.into());
+        if let Cause::Response(status) = case.cause {
+            event.insert("http.response.status_code".to_owned(), status.into());
+        }
         Value::Object(event).to_string()
     }
 }
@@ -203,6 +215,7 @@ fn audit_event(action: &str, record: &Record, held: Option<Standing>, now: UnixN
         let field = match name.as_str() {
             "ip" => "source.ip",
             "principal" => "user.target.id",
+            "client_sha256" => "portcullis.ban.client.hash",
             _ => "user.target.hash",
         };
         put(field, text.as_str().into());

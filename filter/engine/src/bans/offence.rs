@@ -1,7 +1,26 @@
-//! Which refusals are offences, and of which kind.
+//! Which refusals are offences, and of which kind; and those that the service sees.
 
 use crate::answer::Reason;
 pub use crate::config::schema::Offence;
+
+/// What counted against a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The gateway has refused a request.
+    Refusal(Offence),
+    /// The service has answered a request with this status.
+    Response(u16),
+}
+
+impl Cause {
+    /// The word in counters, in the log and for operators: one of a fixed list.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refusal(offence) => offence.as_str(),
+            Self::Response(_) => "response",
+        }
+    }
+}
 
 impl Offence {
     /// The kind of offence that a refusal for `reason` is; `None` for what happens to honest clients too.
@@ -90,6 +109,7 @@ mod tests {
             Reason::DpopNonceRequired,
             Reason::CorsOriginDenied,
             Reason::Banned,
+            Reason::BanOverflow,
         ] {
             assert_eq!(Offence::of(reason), None, "{reason}");
         }

@@ -1,6 +1,6 @@
 //! Operators list, add and lift bans, through a rule with `serve: bans`.
 //!
-//! `GET` lists the bans that hold, the newest first. `POST {"ban", "ip"|"principal"|"username", "for"?}` bans, `DELETE` with the
+//! `GET` lists the bans that hold, the newest first. `POST {"ban", "ip"|"principal"|"username"|"client"|"subject", "for"?}` bans, `DELETE` with the
 //! same members, or with `{"ban", "id"}` as listed, forgets all about a client. A ban by several parts needs all of them.
 
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::subject::Subject;
+use super::subject::{Claimed, Subject};
 use super::{Ban, Bans, Id, Record, Table, Trouble, audit_event, table};
 use crate::config::schema::BanKeyPart;
 use crate::config::units::Span;
@@ -167,13 +167,18 @@ impl Target {
             let address = text.strip_suffix(&suffix).unwrap_or(text);
             address.parse::<IpAddr>().ok()
         });
+        let claimed = |part: BanKeyPart| text(part).map(|text| text.as_bytes().to_vec());
         let subject = Subject {
             address: &|| address,
             principal: text(BanKeyPart::Principal).and_then(|text| text.split_once('/')),
-            username: text(BanKeyPart::Username).map(str::as_bytes),
+            claimed: &Claimed {
+                username: claimed(BanKeyPart::Username),
+                client: claimed(BanKeyPart::Client),
+                subject: claimed(BanKeyPart::Subject),
+            },
         };
         let descriptor = ban.key.describe(&subject).ok_or(CallError::Malformed(
-            "a part of the client's key is missing or malformed: `ip` an address, `principal` PROVIDER/SUBJECT, `username` a name",
+            "a part of the client's key is missing or malformed: `ip` an address, `principal` PROVIDER/SUBJECT, `username`, `client` and `subject` a name",
         ))?;
         Ok(Self { id: Some(table.id(descriptor.as_bytes())), key: Some(ban.key.shown(&subject)) })
     }

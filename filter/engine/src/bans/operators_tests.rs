@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::super::{Case, Offence, Terms};
+use super::super::{Case, Cause, Offence, Terms};
 use super::*;
 use crate::bans::{BanKey, Refusal};
 use crate::config::schema::{BanOverflow, Mode, OnError};
@@ -17,6 +17,7 @@ fn ban(name: &str, parts: &[BanKeyPart], mode: Mode) -> Ban {
         name: name.to_owned(),
         key: BanKey { parts: parts.to_vec(), prefix: Ipv6Prefix::default() },
         offences: vec![Offence::AuthFailure],
+        responses: Vec::new(),
         terms: Terms { offences: 2, window: span(60), ban: span(100), ban_max: span(400), forget: span(1000) },
         capacity: NonZeroU32::new(64).unwrap(),
         overflow: BanOverflow::Allow,
@@ -65,14 +66,15 @@ impl World {
 fn of<T>(address: &str, username: Option<&str>, then: impl FnOnce(&Subject<'_>) -> T) -> T {
     let address = address.parse().ok();
     let principal = Some(("corp", "bob"));
-    then(&Subject { address: &|| address, principal, username: username.map(str::as_bytes) })
+    let claimed = Claimed { username: username.map(|name| name.as_bytes().to_vec()), ..Claimed::default() };
+    then(&Subject { address: &|| address, principal, claimed: &claimed })
 }
 
 #[test]
 fn a_ban_that_began_by_itself_is_listed_and_lifted_by_its_id() {
     let world = world();
     of("192.0.2.7", None, |subject| {
-        let case = Case { subject, offence: Offence::AuthFailure, rule: "orders", request_id: None };
+        let case = Case { subject, cause: Cause::Refusal(Offence::AuthFailure), rule: "orders", request_id: None };
         let offend = || world.bans.offend(0, &world.configured[0], &case, &world.store, NOW);
         assert!(offend().events.is_empty());
         assert!(world.listed().is_empty());

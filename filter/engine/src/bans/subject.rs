@@ -16,8 +16,41 @@ pub struct Subject<'a> {
     pub address: &'a dyn Fn() -> Option<IpAddr>,
     /// The verified identity: provider and subject.
     pub principal: Option<(&'a str, &'a str)>,
-    /// The user name that is claimed, and that nobody has verified.
-    pub username: Option<&'a [u8]>,
+    /// What its credentials claim.
+    pub claimed: &'a Claimed,
+}
+
+/// What credentials claim, and nobody has verified.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Claimed {
+    /// The user name of `Basic`.
+    pub username: Option<Vec<u8>>,
+    /// The client of a token.
+    pub client: Option<Vec<u8>>,
+    /// The subject of a token.
+    pub subject: Option<Vec<u8>>,
+}
+
+/// The same, kept for the time when the response is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sender {
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// The verified identity: provider and subject.
+    pub principal: Option<(String, String)>,
+    /// What its credentials claim.
+    pub claimed: Claimed,
+}
+
+impl Sender {
+    /// Gives what is known of the sender.
+    pub fn as_subject<T>(&self, then: impl FnOnce(&Subject<'_>) -> T) -> T {
+        then(&Subject {
+            address: &|| self.address,
+            principal: self.principal.as_ref().map(|(provider, name)| (provider.as_str(), name.as_str())),
+            claimed: &self.claimed,
+        })
+    }
 }
 
 /// What a ban is by.
@@ -34,7 +67,7 @@ pub struct BanKey {
 pub enum Stage {
     /// The address is known.
     Address,
-    /// A user name is claimed.
+    /// A name is claimed.
     Claim,
     /// The caller is verified.
     Identity,
@@ -45,7 +78,7 @@ impl BanKey {
     pub fn stage(&self) -> Stage {
         let stage = |part: &BanKeyPart| match part {
             BanKeyPart::Ip => Stage::Address,
-            BanKeyPart::Username => Stage::Claim,
+            BanKeyPart::Username | BanKeyPart::Client | BanKeyPart::Subject => Stage::Claim,
             BanKeyPart::Principal => Stage::Identity,
         };
         self.parts.iter().map(stage).max().unwrap_or(Stage::Address)
@@ -68,14 +101,20 @@ impl BanKey {
                     descriptor.part(PartKind::Principal, provider, name.as_bytes())
                 }
                 // No part of a verified identity: what is claimed is told apart from what is known.
-                BanKeyPart::Username => descriptor.part(PartKind::Header, "authorization", subject.username?),
+                BanKeyPart::Username => {
+                    descriptor.part(PartKind::Header, "authorization", subject.claimed.username.as_deref()?)
+                }
+                BanKeyPart::Client => descriptor.part(PartKind::Header, "client", subject.claimed.client.as_deref()?),
+                BanKeyPart::Subject => {
+                    descriptor.part(PartKind::Header, "subject", subject.claimed.subject.as_deref()?)
+                }
             };
         }
         Some(descriptor)
     }
 
-    /// The parts for operators: an address and a verified subject in clear; of a user name, which may be a password that somebody typed
-    /// into the wrong field, the beginning of its SHA-256.
+    /// The parts for operators: an address and a verified subject in clear; of what is only claimed, which may be a password that somebody
+    /// typed into the wrong field, the beginning of its SHA-256.
     pub fn shown(&self, subject: &Subject<'_>) -> Vec<(String, String)> {
         let shown = |part: &BanKeyPart| {
             let text = match part {
@@ -83,7 +122,9 @@ impl BanKey {
                 BanKeyPart::Principal => {
                     subject.principal.map(|(provider, name)| audit::shortened(&format!("{provider}/{name}")))
                 }
-                BanKeyPart::Username => subject.username.map(short_hash),
+                BanKeyPart::Username => subject.claimed.username.as_deref().map(short_hash),
+                BanKeyPart::Client => subject.claimed.client.as_deref().map(short_hash),
+                BanKeyPart::Subject => subject.claimed.subject.as_deref().map(short_hash),
             };
             Some((shown_name(*part).to_owned(), text?))
         };
@@ -106,6 +147,8 @@ pub fn shown_name(part: BanKeyPart) -> &'static str {
         BanKeyPart::Ip => "ip",
         BanKeyPart::Principal => "principal",
         BanKeyPart::Username => "username_sha256",
+        BanKeyPart::Client => "client_sha256",
+        BanKeyPart::Subject => "subject_sha256",
     }
 }
 
@@ -129,7 +172,8 @@ mod tests {
         of: impl FnOnce(&Subject<'_>) -> T,
     ) -> T {
         let address = address.parse().ok();
-        of(&Subject { address: &|| address, principal, username })
+        let claimed = Claimed { username: username.map(<[u8]>::to_vec), ..Claimed::default() };
+        of(&Subject { address: &|| address, principal, claimed: &claimed })
     }
 
     #[test]
@@ -146,6 +190,21 @@ mod tests {
         let verified =
             with("", Some(("basic", "alice")), None, |subject| key(&[BanKeyPart::Principal]).describe(subject));
         assert_ne!(claimed, verified);
+    }
+
+    #[test]
+    fn names_of_different_kinds_are_different_clients() {
+        let alice = || Some(b"alice".to_vec());
+        let claimed = Claimed { username: alice(), client: alice(), subject: alice() };
+        let subject = Subject { address: &|| None, principal: None, claimed: &claimed };
+        let parts = [BanKeyPart::Username, BanKeyPart::Client, BanKeyPart::Subject];
+        let [name, client, sub] = parts.map(|part| key(&[part]).describe(&subject).unwrap());
+        assert!(name != client && client != sub && sub != name);
+        for part in parts {
+            assert_eq!(key(&[part]).stage(), Stage::Claim);
+            let shown = key(&[part]).shown(&subject);
+            assert_eq!(shown, [(format!("{}_sha256", part.as_str()), "2bd806c97f0e00af".to_owned())]);
+        }
     }
 
     #[test]

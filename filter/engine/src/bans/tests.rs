@@ -16,6 +16,7 @@ fn ban(overflow: BanOverflow, on_error: OnError) -> Ban {
         name: "guessing".to_owned(),
         key: BanKey { parts: vec![BanKeyPart::Ip], prefix: Ipv6Prefix::default() },
         offences: vec![Offence::AuthFailure],
+        responses: Vec::new(),
         terms: Terms { offences: 1, window: span(60), ban: span(100), ban_max: span(400), forget: span(1000) },
         capacity: NonZeroU32::MIN,
         overflow,
@@ -26,12 +27,12 @@ fn ban(overflow: BanOverflow, on_error: OnError) -> Ban {
 
 fn from<T>(host: u8, then: impl FnOnce(&Subject<'_>) -> T) -> T {
     let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, host));
-    then(&Subject { address: &|| Some(address), principal: None, username: None })
+    then(&Subject { address: &|| Some(address), principal: None, claimed: &Claimed::default() })
 }
 
 fn offend(bans: &Bans, ban: &Ban, host: u8, store: &dyn SharedStore) -> Vec<&'static str> {
     from(host, |subject| {
-        let case = Case { subject, offence: Offence::AuthFailure, rule: "orders", request_id: None };
+        let case = Case { subject, cause: Cause::Refusal(Offence::AuthFailure), rule: "orders", request_id: None };
         bans.offend(0, ban, &case, store, NOW).events
     })
 }

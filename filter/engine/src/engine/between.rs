@@ -197,13 +197,13 @@ impl Engine {
     /// Tells the leases what the service has said. It comes before anybody goes on.
     fn take_up_leases(
         &mut self,
-        leases: &[(u16, limits::Descriptor, global_limits::News)],
+        leases: &[(u16, global_limits::Holder, global_limits::News)],
         store: &dyn SharedStore,
         now: UnixNanos,
     ) {
-        for (limit, descriptor, news) in leases {
-            if !self.limiter.heed_lease(*limit, descriptor, *news, store, now) {
-                self.counters.add(CounterId::Limit(*limit, "error"));
+        for (limit, holder, news) in leases {
+            if let Some(event) = self.limiter.heed_lease(*limit, holder, *news, store, now) {
+                self.counters.add(CounterId::Limit(*limit, event));
             }
         }
     }

@@ -20,6 +20,7 @@ use crate::call::Call;
 use crate::callout::Callout;
 use crate::counters::{CounterId, Counters};
 use crate::global_limits::Questions;
+use crate::http::headers::MalformedPairs;
 use crate::http::{Headers, RequestHead};
 use crate::internal_token::Minter;
 use crate::introspection::Introspection;
@@ -89,7 +90,7 @@ pub struct Engine {
 }
 
 /// How many proofs can be remembered at the same time.
-const REPLAY_CAPACITY: NonZeroU32 = NonZeroU32::new(65_536).unwrap();
+pub(crate) const REPLAY_CAPACITY: NonZeroU32 = NonZeroU32::new(65_536).unwrap();
 
 /// A request that waits: for keys, for an answer, for its body.
 #[derive(Debug)]
@@ -144,6 +145,19 @@ impl Engine {
             Some(call) => self.answer_call(&call, whole, ports, now),
             None => Step::Deny(self.internal_answer()),
         }
+    }
+
+    /// The body of a request, asked for by [`Step::NeedBody`], ends in these trailers, in the ABI's serialised form. They are judged with
+    /// the body, so this comes before [`on_body`](Self::on_body).
+    ///
+    /// # Errors
+    /// [`MalformedPairs`]: they cannot be read.
+    pub fn on_trailers(&mut self, id: RequestId, trailers: Vec<u8>) -> Result<(), MalformedPairs> {
+        let trailers = Headers::from_pairs_buffer(trailers)?;
+        if let Some((_, suspended)) = self.suspended.get_mut(&id) {
+            suspended.end_in(trailers);
+        }
+        Ok(())
     }
 
     /// Whether [`end`](Self::end) has to be called for every request, and not only for one that was not decided.

@@ -107,8 +107,12 @@ impl Engine {
 
     /// Takes up what an offence led to.
     pub(crate) fn take_up_offence(&mut self, ban: usize, outcome: bans::Outcome) {
+        let ban = u16::try_from(ban).unwrap_or(u16::MAX);
         for event in outcome.events {
-            self.counters.add(CounterId::Ban(u16::try_from(ban).unwrap_or(u16::MAX), event));
+            self.counters.add(CounterId::Ban(ban, event));
+        }
+        for (offence, event) in outcome.offences {
+            self.counters.add(CounterId::Offence(ban, offence, event));
         }
         self.log.extend(outcome.line);
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::{Engine, Step};
 use crate::answer::{Answer, Denial, Reason};
 use crate::audit;
-use crate::bans::{Case, Offence, Subject};
+use crate::bans::{Case, Cause, Claimed, Offence, Subject};
 use crate::counters::Verdict;
 use crate::ports::Ports;
 use crate::responses::Dress;
@@ -67,10 +67,10 @@ impl Engine {
         let Some(offence) = Offence::of(denial.reason) else { return };
         let policy = Rc::clone(&self.policy);
         let address = || ports.attributes.source_address();
-        let subject = Subject { address: &address, principal: None, username: None };
+        let subject = Subject { address: &address, principal: None, claimed: &Claimed::default() };
         for index in &policy.default_bans {
             let Some(ban) = policy.bans.get(*index).filter(|ban| ban.offences.contains(&offence)) else { continue };
-            let case = Case { subject: &subject, offence, rule: "none", request_id };
+            let case = Case { subject: &subject, cause: Cause::Refusal(offence), rule: "none", request_id };
             let outcome = self.bans.offend(*index, ban, &case, ports.store, now);
             self.take_up_offence(*index, outcome);
         }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::{Engine, plain_text};
 use crate::answer::{Answer, Denial, Reason};
+use crate::bans::{Answerable, Case, Cause};
 use crate::config::schema::Mode;
 use crate::counters::{CounterId, Verdict};
 use crate::http::Headers;
@@ -45,6 +46,29 @@ impl Engine {
             self.counters.add(CounterId::Limit(limit, event));
         }
         self.warn(&settled.warnings, settlement.caller.as_deref(), settlement.request_id.as_deref(), now);
+    }
+
+    /// The response of a request is there of which bans want to know ([`Passage::answerable`](super::Passage::answerable)). What the
+    /// proxy itself has answered is no failure of the client.
+    pub fn count_response(&mut self, answerable: &Answerable, status: u16, ports: Ports<'_>, now: UnixNanos) {
+        let policy = Rc::clone(&self.policy);
+        let concerned = |index: &usize| {
+            let ban = policy.bans.get(*index)?;
+            ban.responses.iter().any(|class| class.contains(status.into())).then_some((*index, ban))
+        };
+        let mut concerned = answerable.bans.iter().filter_map(concerned).peekable();
+        if concerned.peek().is_none() || !ports.attributes.is_from_service() {
+            return;
+        }
+        let rule = policy.rule_label(answerable.rule).unwrap_or("none");
+        let request_id = answerable.request_id.as_deref();
+        for (index, ban) in concerned {
+            let outcome = answerable.sender.as_subject(|subject| {
+                let case = Case { subject, cause: Cause::Response(status), rule, request_id };
+                self.bans.offend(index, ban, &case, ports.store, now)
+            });
+            self.take_up_offence(index, outcome);
+        }
     }
 
     /// The whole of a request has gone on to its service ([`Passage::is_timed`](super::Passage::is_timed)).

@@ -110,7 +110,9 @@ impl Engine {
     /// The worker starts. Gives when the first tick is wanted.
     pub fn on_start(&mut self, store: &dyn SharedStore, now: UnixNanos) -> Duration {
         self.counters.add(CounterId::Configuration("accepted"));
-        self.limiter = Limiter::new(&self.policy.limits, self.policy.limit_headers, store, self.seed.half());
+        let policy = &self.policy;
+        let service = policy.limit_service.as_ref();
+        self.limiter = Limiter::new(&policy.limits, service, policy.limit_headers, store, self.seed.half());
         self.renew_slots(store, now);
         self.bans = Bans::new(&self.policy.bans, store, self.seed.half());
         self.open_proofs(store, now);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::answer::{Answer, LocalAnswer};
+use crate::bans::Answerable;
 use crate::callout::Callout;
 use crate::key_sets::RequestId;
 use crate::limiter::Settlement;
@@ -37,6 +38,8 @@ pub struct Passage {
     pub judged: Option<JudgedRoute>,
     /// Charges of limits that the response may change: for [`Engine::settle`](super::Engine::settle) once it is there.
     pub settlement: Option<Settlement>,
+    /// Bans to which its sender answers for the response: for [`Engine::count_response`](super::Engine::count_response) once it is there.
+    pub answerable: Option<Box<Answerable>>,
     /// Whether [`Engine::on_sent`](super::Engine::on_sent) and [`Engine::on_answered`](super::Engine::on_answered) want to know of this request.
     pub is_timed: bool,
     /// Further changes, which depend on what the response's head is: [`Dress::changes`].

@@ -17,7 +17,7 @@
 
 mod answer;
 mod entries;
-pub(crate) mod lease;
+mod lease;
 mod question;
 mod worker;
 
@@ -28,7 +28,7 @@ use crate::limits::{Algorithm, Charge, Descriptor, Standing};
 
 pub use answer::{Answer, Failure, MAX_RESPONSE_BYTES, Status, Window};
 pub use entries::{Values, entries};
-pub use lease::{Lease, News, Spend};
+pub use lease::{Holder, Lease, News, Spend};
 pub use worker::{Actions, Event, Questions};
 
 /// The service, and how it is asked.
@@ -55,6 +55,16 @@ pub struct LimitService {
 }
 
 impl LimitService {
+    /// What its answers depend on: what was said to a question of another cluster, domain or form says nothing about this one's.
+    pub fn identity(&self) -> Vec<u8> {
+        let mut identity = vec![self.kind as u8, u8::from(self.sends_rates), u8::from(self.values == Values::Hashed)];
+        for text in [&self.cluster, &self.authority, &self.domain] {
+            identity.extend(text.len().to_le_bytes());
+            identity.extend(text.as_bytes());
+        }
+        identity
+    }
+
     /// How many descriptors a question about so many limits has.
     fn descriptors(&self, limits: usize) -> usize {
         match self.kind {
@@ -78,7 +88,7 @@ pub struct Group {
     /// Groups of the same number stand or fall together.
     pub set: usize,
     /// Leases out of which the cost was taken already: it is put back if the service refuses.
-    pub spent: Vec<(u16, Descriptor)>,
+    pub spent: Vec<(u16, Holder)>,
     /// What was charged to limits beside them that no service counts: given back if the service refuses.
     pub others: Vec<(u16, Charge)>,
 }
@@ -94,4 +104,11 @@ pub struct Asked {
     pub algorithm: Algorithm,
     /// How it stands here; `None` where the table is full.
     pub standing: Option<Standing>,
+}
+
+impl Asked {
+    /// Whose lease it is, where the limit has leases.
+    pub fn holder(&self) -> Holder {
+        Holder::new(self.descriptor.clone(), &self.algorithm)
+    }
 }

@@ -181,6 +181,23 @@ mod tests {
     }
 
     #[test]
+    fn a_service_that_is_asked_otherwise_is_another_one() {
+        let same = service().identity();
+        let others = [
+            LimitService { cluster: "limit".into(), authority: "slimits".into(), ..service() },
+            LimitService { authority: "other".into(), ..service() },
+            LimitService { kind: LimitServiceKind::Limitador, ..service() },
+            LimitService { domain: "shop2".into(), ..service() },
+            LimitService { sends_rates: false, ..service() },
+            LimitService { values: Values::Hashed, ..service() },
+        ];
+        assert!(others.iter().all(|other| other.identity() != same));
+        let patient =
+            LimitService { timeout: Duration::from_secs(1), deny_on_error: true, max_in_flight: 1, ..service() };
+        assert_eq!(patient.identity(), same, "how long it is waited for changes no answer");
+    }
+
+    #[test]
     fn without_rates_a_descriptor_is_its_entries() {
         let body = callout(&LimitService { sends_rates: false, ..service() }, &asked(per(60)), FetchId(1)).body;
         assert!(body.ends_with(b"\x0a\x09principal\x12\x07corp:bo\x18\x02"), "{body:?}");

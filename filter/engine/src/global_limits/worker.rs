@@ -5,12 +5,11 @@ use std::fmt;
 use std::time::Duration;
 
 use super::answer::{self, Answer, Failure};
-use super::{Group, LimitService, News, question};
+use super::{Group, Holder, LimitService, News, question};
 use crate::callout::{Callout, CalloutIds};
 use crate::http::Headers;
 use crate::introspection::Circuit;
 use crate::key_sets::{FetchId, RequestId};
-use crate::limits::Descriptor;
 use crate::time::UnixNanos;
 
 /// Added to the time limit of a question: by then the proxy has said how it ended, or never will.
@@ -27,8 +26,8 @@ pub struct Actions {
     pub resume: Vec<RequestId>,
     /// What happened, for the log.
     pub events: Vec<Event>,
-    /// What leases are to learn, by limit and client.
-    pub leases: Vec<(u16, Descriptor, News)>,
+    /// What leases are to learn, by limit and holder.
+    pub leases: Vec<(u16, Holder, News)>,
 }
 
 /// Something that an operator may want to know about the service.
@@ -82,7 +81,7 @@ struct Flight {
 #[derive(Debug)]
 struct Asked {
     limit: u16,
-    descriptor: Descriptor,
+    holder: Holder,
     /// The units.
     asks: u64,
     /// How many of them those who wait for it cost.
@@ -92,20 +91,20 @@ struct Asked {
 impl Asked {
     fn of(group: &Group) -> Option<Self> {
         let about = group.limits.first().filter(|_| group.is_leased)?;
-        let descriptor = about.descriptor.clone();
-        Some(Self { limit: about.limit, descriptor, asks: group.asks, owed: group.cost })
+        Some(Self { limit: about.limit, holder: about.holder(), asks: group.asks, owed: group.cost })
     }
 
     /// Whether the same units admit the request of `group` too.
     fn holds(&self, group: &Group) -> bool {
-        let is_same = |about: &super::Asked| about.limit == self.limit && about.descriptor == self.descriptor;
+        // A client that may more or less than this one is asked about with another rate.
+        let is_same = |about: &super::Asked| about.limit == self.limit && self.holder.is_of(about);
         group.is_leased
             && group.asks > group.cost
             && group.limits.first().is_some_and(is_same)
             && self.owed.saturating_add(group.cost) <= self.asks
     }
 
-    fn news(self, answer: &Answer) -> (u16, Descriptor, News) {
+    fn news(self, answer: &Answer) -> (u16, Holder, News) {
         let said = answer.statuses.first().filter(|status| status.is_over).and_then(|status| status.reset_after);
         let wait = said.or(answer.headers.reset_after);
         let news = match answer.is_over {
@@ -113,7 +112,7 @@ impl Asked {
             true if self.asks > self.owed => News::TooMuch(wait),
             true => News::Refused { cost: self.owed, wait },
         };
-        (self.limit, self.descriptor, news)
+        (self.limit, self.holder, news)
     }
 }
 
@@ -269,6 +268,7 @@ impl Questions {
 mod tests {
     use super::*;
     use crate::global_limits::Values;
+    use crate::limits::Descriptor;
 
     fn questions() -> Questions {
         let service = LimitService {
@@ -306,10 +306,14 @@ mod tests {
 
     /// A request of `cost` that asks for ten units of the lease of client `name`.
     fn leased(name: &str, cost: u64) -> [Group; 1] {
+        leased_of(name, cost, 10)
+    }
+
+    fn leased_of(name: &str, cost: u64, rate: u64) -> [Group; 1] {
         let mut descriptor = Descriptor::new();
         descriptor.start(name);
-        let ten = std::num::NonZeroU64::new(10).unwrap();
-        let quota = crate::limits::fixed_window::Quota::new(ten, Duration::from_secs(60)).unwrap();
+        let rate = std::num::NonZeroU64::new(rate).unwrap();
+        let quota = crate::limits::fixed_window::Quota::new(rate, Duration::from_secs(60)).unwrap();
         let algorithm = crate::limits::Algorithm::FixedWindow(quota);
         let limits = vec![super::super::Asked { limit: 3, descriptor, algorithm, standing: None }];
         [Group { limits, cost, asks: 10, is_leased: true, ..Group::default() }]
@@ -333,6 +337,7 @@ mod tests {
         assert_eq!(questions.ask(RequestId(2), &leased("alice", 5), at(0)).len(), 0);
         assert!(!questions.is_under_way(&leased("alice", 2)[0]), "one is left");
         assert!(!questions.is_under_way(&leased("bob", 1)[0]));
+        assert!(!questions.is_under_way(&leased_of("alice", 1, 50)[0]), "in another tier");
         assert_eq!(questions.ask(RequestId(3), &leased("alice", 2), at(0)).len(), 1);
         let ended = questions.on_response(asked[0].id, Some((&headers(), None, &answer(1))), at(1));
         assert_eq!(ended.resume, [RequestId(1), RequestId(2)]);

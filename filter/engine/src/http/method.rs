@@ -83,6 +83,14 @@ impl Method {
             Self::Other(other) => other,
         }
     }
+
+    /// What is counted by: all methods without a name here count as one, since a client could make up any number of them.
+    pub fn counted_as(&self) -> &str {
+        match self {
+            Self::Other(_) => "OTHER",
+            known => known.as_str(),
+        }
+    }
 }
 
 impl fmt::Display for Method {

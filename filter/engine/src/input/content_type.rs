@@ -1,5 +1,8 @@
 //! Which kinds of bodies a rule takes (RFC 9110, 8.3).
 
+use portcullis_payload::form_data::is_token;
+use portcullis_payload::media::{self, Parameter};
+
 use crate::http::RequestHead;
 
 /// Forms of pairs.
@@ -37,20 +40,18 @@ impl ContentType {
     /// What a `content-type` line says, of a request or of a part of its body.
     pub fn parse(line: &[u8]) -> Self {
         let Ok(text) = std::str::from_utf8(line) else { return Self::Unreadable };
-        let mut parts = text.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let name = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let token = |text: &str| !text.is_empty() && text.bytes().all(is_token);
         if !name.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype)) {
             return Self::Unreadable;
         }
-        let mut charsets = parts.filter_map(|part| {
-            let (name, value) = part.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_ascii_lowercase())
-        });
-        let charset = charsets.next();
-        match charsets.next() {
-            Some(_) => Self::Unreadable,
-            None => Self::Media { name, charset },
+        match media::parameter(line, b"charset") {
+            Parameter::Missing => Self::Media { name, charset: None },
+            Parameter::One(charset) => {
+                let charset = String::from_utf8_lossy(charset.trim_ascii()).to_ascii_lowercase();
+                Self::Media { name, charset: Some(charset) }
+            }
+            Parameter::Ambiguous => Self::Unreadable,
         }
     }
 
@@ -143,10 +144,6 @@ fn is_json(name: &str) -> bool {
     matches!(name, "application/json" | "text/json") || name.ends_with("+json")
 }
 
-pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +174,11 @@ mod tests {
             "",
             "a/b/c",
             "application/json;charset=utf-8;charset=utf-7",
+            "application/json; charset*=utf-8",
+            "application/json; charset*0=utf-8",
+            "application/json; xcharset=utf-7",
+            "application/json; x=charset=utf-7",
+            "application/json; charset",
         ] {
             assert_eq!(of(&[line]), ContentType::Unreadable, "{line}");
         }
@@ -190,6 +192,10 @@ mod tests {
             ("a/b; charset=\"UTF-8\"", false),
             ("a/b;charset=utf-16", true),
             ("a/b; Charset = utf-7", true),
+            ("a/b; charset =utf-7", true),
+            ("a/b; charset =utf-8", false),
+            ("a/b; charset=", true),
+            ("a/b; charset='utf-8'", true),
         ] {
             assert_eq!(of(&[line]).has_other_charset(), other, "{line}");
         }

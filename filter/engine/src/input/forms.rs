@@ -11,6 +11,7 @@ use super::json::{Document, JsonLimits};
 use super::multipart::{self, PartsError};
 use super::parameters::{Typed, count};
 use super::schema::SchemaSet;
+use super::spellings::{IN_ANOTHER_SPELLING, Spellings};
 use super::values::{Expected, Subject};
 use crate::answer::Reason;
 
@@ -86,6 +87,7 @@ impl FormRules {
             false => pairs(body, most)?,
         };
         let mut found: Vec<Vec<&Sent<'_>>> = vec![Vec::new(); self.fields.len()];
+        let spellings = self.spellings();
         for value in &sent {
             let number = self.fields.iter().position(|field| field.name.as_bytes() == &*value.name);
             match number.and_then(|number| found.get_mut(number)) {
@@ -93,8 +95,11 @@ impl FormRules {
                 None if self.denies_unknown => {
                     return Err(Refusal::new(Reason::InputParameterUnknown, "in the form"));
                 }
-                None => {}
+                None => self.refuse(spellings.number(&value.name), IN_ANOTHER_SPELLING)?,
             }
+        }
+        if !is_multipart {
+            self.refuse(spellings.behind_semicolon(body), IN_ANOTHER_SPELLING)?;
         }
         let place = if is_multipart { Place::Multipart } else { Place::Form };
         let mut typed = Vec::new();
@@ -105,24 +110,67 @@ impl FormRules {
         }
         Ok(typed)
     }
+
+    /// Refuses a field of the form that stands in the query too, in whatever spelling: some services take that one. One that is
+    /// declared there as well has its type there.
+    ///
+    /// # Errors
+    /// [`Refusal`]
+    pub fn check_query(&self, query: &[u8], is_declared: impl Fn(&[u8]) -> bool) -> Result<(), Refusal> {
+        if query.is_empty() {
+            return Ok(());
+        }
+        let (spellings, mut found) = (self.spellings(), None);
+        each_pair(query, b'&', true, |name, _| {
+            if found.is_none() && !is_declared(name) {
+                found = spellings.number(name);
+            }
+        });
+        self.refuse(found.or_else(|| spellings.behind_semicolon(query)), "in the query too")
+    }
+
+    fn spellings(&self) -> Spellings {
+        Spellings::of(self.fields.iter().map(|field| field.name.as_str()))
+    }
+
+    fn refuse(&self, number: Option<usize>, why: &str) -> Result<(), Refusal> {
+        match number.and_then(|number| self.fields.get(number)) {
+            Some(field) => Err(field.subject().repeated(why)),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Field {
+    fn subject(&self) -> Subject<'_> {
+        Subject { place: "form", word: "field", name: &self.name }
+    }
+
     /// Checks the values of this field; gives whether they are of a type that leaves no room for an attack.
     fn check(&self, schemas: &SchemaSet, json: &JsonLimits, values: &[&Sent<'_>]) -> Result<bool, Refusal> {
-        let subject = Subject { place: "form", word: "field", name: &self.name };
+        let subject = self.subject();
         if let FieldKind::File(rules) = &self.kind {
             return self.check_files(rules, subject, values).map(|()| false);
         }
         if values.iter().any(|value| value.file.is_some()) {
             return Err(subject.mismatch("a file"));
         }
-        let has_other_charset = |line: &[u8]| match ContentType::parse(line) {
-            ContentType::Unreadable => true,
-            kind => kind.has_other_charset(),
-        };
-        if values.iter().filter_map(|value| value.content_type).any(has_other_charset) {
-            return Err(subject.mismatch("its character set"));
+        for line in values.iter().filter_map(|value| value.content_type) {
+            // Some readers take bytes for a file, others look for parts inside.
+            let kind = ContentType::parse(line);
+            let takes = match &kind {
+                ContentType::Media { name, .. } if self.kind == FieldKind::Json => {
+                    matches!(name.as_str(), "text/plain" | "application/json")
+                }
+                ContentType::Media { name, .. } => name == "text/plain",
+                ContentType::Missing | ContentType::Unreadable => false,
+            };
+            if !takes {
+                return Err(subject.mismatch("its content type"));
+            }
+            if kind.has_other_charset() {
+                return Err(subject.mismatch("its character set"));
+            }
         }
         if self.kind == FieldKind::Text {
             return self.expected.check(schemas, subject, values);

@@ -7,6 +7,7 @@ mod multipart;
 pub mod number;
 mod parameters;
 pub mod schema;
+mod spellings;
 mod values;
 
 use std::borrow::Cow;
@@ -14,7 +15,7 @@ use std::borrow::Cow;
 use crate::answer::{Denial, Reason};
 use crate::config::schema::Mode;
 use crate::http::RequestHead;
-use crate::payload::{self, EncodingError};
+use crate::payload::{self, EncodingError, Extent};
 
 pub use content_type::{ContentType, FORM, MULTIPART_FORM, MediaRange};
 pub use forms::{Field, FieldKind, FileRules, FormRules};
@@ -183,6 +184,7 @@ impl InputRules {
         }
         self.check_type(&content_type)?;
         if let Some(form) = form {
+            form.check_query(head.query().unwrap_or_default(), |name| self.parameters.declares_in_query(name))?;
             let line = head.headers().get_all("content-type").next().unwrap_or_default();
             let fields = form.check(schemas, line, &self.decoded(head, body)?, self.max_arguments)?;
             return Ok(TypedBody { fields, ..TypedBody::default() });
@@ -245,7 +247,7 @@ impl InputRules {
 
     fn decoded<'b>(&self, head: &RequestHead, body: &'b [u8]) -> Result<Cow<'b, [u8]>, Refusal> {
         let codings: Vec<&[u8]> = head.headers().get_all("content-encoding").collect();
-        payload::decoded(&codings, body, self.max_inflated, true).map_err(|error| match error {
+        payload::decoded(&codings, body, self.max_inflated, Extent::Whole).map_err(|error| match error {
             EncodingError::Unsupported => Refusal::new(Reason::InputEncodingRefused, "it cannot be read"),
             EncodingError::Damaged => {
                 Refusal::new(Reason::InputBodyMalformed, "it is not what its content-encoding says")

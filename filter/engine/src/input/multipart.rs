@@ -1,11 +1,14 @@
 //! The parts of a `multipart/form-data` body (RFC 7578, RFC 2046 5.1.1), read so strictly that no reader finds other ones.
 
 use portcullis_payload::bytes::find;
-
-use super::content_type::is_token;
+use portcullis_payload::form_data;
+use portcullis_payload::media::{self, Parameter};
 
 /// The longest boundary (RFC 2046, 5.1.1).
 const MAX_BOUNDARY: usize = 70;
+/// The longest head of a part, and the longest line of one; file systems have names of 255 bytes.
+const MAX_HEAD: usize = 1024;
+const MAX_LINE: usize = 512;
 
 /// A part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,29 +37,13 @@ pub enum PartsError {
 /// # Errors
 /// [`PartsError::Malformed`]
 pub fn boundary(content_type: &[u8]) -> Result<&[u8], PartsError> {
-    let mut found = None;
-    for parameter in content_type.split(|byte| *byte == b';').skip(1).map(<[u8]>::trim_ascii) {
-        let equals = parameter.iter().position(|byte| *byte == b'=').unwrap_or(parameter.len());
-        let (name, value) = parameter.split_at(equals);
-        let name = name.trim_ascii();
-        let is_it = name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"boundary"));
-        if !is_it {
-            continue;
-        }
-        // `boundary*` is one to readers of RFC 2231.
-        if name.len() > 8 || found.is_some() {
-            return Err(PartsError::Malformed("the boundary has several readings"));
-        }
-        let value = value.get(1..).unwrap_or_default();
-        let inner = value.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\""));
-        found = Some(inner.unwrap_or(value));
-    }
     // Of what RFC 2046 takes, without what ends a value or a quotation to some readers.
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"+_-./:=?".contains(byte);
-    match found {
-        Some(text) if !text.is_empty() && text.len() <= MAX_BOUNDARY && text.iter().all(is_plain) => Ok(text),
-        Some(_) => Err(PartsError::Malformed("the boundary is none")),
-        None => Err(PartsError::Malformed("there is no boundary")),
+    match media::parameter(content_type, b"boundary") {
+        Parameter::One(text) if !text.is_empty() && text.len() <= MAX_BOUNDARY && text.iter().all(is_plain) => Ok(text),
+        Parameter::One(_) => Err(PartsError::Malformed("the boundary is none")),
+        Parameter::Ambiguous => Err(PartsError::Malformed("the boundary has several readings")),
+        Parameter::Missing => Err(PartsError::Malformed("there is no boundary")),
     }
 }
 
@@ -94,85 +81,13 @@ pub fn read<'a>(boundary: &[u8], body: &'a [u8], most: usize) -> Result<Vec<Part
 }
 
 fn part(piece: &[u8]) -> Option<Part<'_>> {
-    let end = find(piece, b"\r\n\r\n", 0)?;
-    let (head, content) = (piece.get(..end)?, piece.get(end.checked_add(4)?..)?);
-    let (mut disposition, mut content_type, mut encoding) = (None, None, None);
-    let mut from = 0;
-    while from <= head.len() {
-        let to = find(head, b"\r\n", from).unwrap_or(head.len());
-        let line = head.get(from..to)?;
-        from = to.checked_add(2)?;
-        if line.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
-            return None;
-        }
-        let colon = line.iter().position(|byte| *byte == b':')?;
-        let (name, value) = (line.get(..colon)?, line.get(colon.checked_add(1)?..)?.trim_ascii());
-        // A line that continues another one begins with a blank, which no name has.
-        if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
-            return None;
-        }
-        let known = match name.to_ascii_lowercase().as_slice() {
-            b"content-disposition" => &mut disposition,
-            b"content-type" => &mut content_type,
-            b"content-transfer-encoding" => &mut encoding,
-            _ => continue,
-        };
-        if known.replace(value).is_some() {
-            return None;
-        }
-    }
-    // What some readers would decode is not what stands there.
-    let is_as_it_stands =
-        |encoding: &[u8]| [&b"7bit"[..], b"8bit", b"binary"].iter().any(|known| encoding.eq_ignore_ascii_case(known));
-    if encoding.is_some_and(|encoding| !is_as_it_stands(encoding)) {
-        return None;
-    }
-    let (name, file) = names(disposition?)?;
-    Some(Part { name, file, content_type, content })
-}
-
-/// The names of field and file in a `content-disposition` (RFC 7578, 4.2): each once, and none that only some readers see.
-fn names(disposition: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
-    const KIND: &[u8] = b"form-data";
-    let mut rest = disposition.get(KIND.len()..)?;
-    if !disposition.get(..KIND.len())?.eq_ignore_ascii_case(KIND) {
-        return None;
-    }
-    let (mut name, mut file) = (None, None);
-    loop {
-        rest = rest.trim_ascii_start();
-        if rest.is_empty() {
-            break;
-        }
-        rest = rest.strip_prefix(b";")?.trim_ascii_start();
-        let equals = rest.iter().position(|byte| !is_token(*byte))?;
-        let (key, after) = rest.split_at(equals);
-        let value = after.strip_prefix(b"=")?;
-        let end = match value.strip_prefix(b"\"") {
-            Some(inner) => inner.iter().position(|byte| *byte == b'"')?.checked_add(2)?,
-            // Single quotes are quotes to some.
-            None => value.iter().position(|byte| !is_token(*byte) || *byte == b'\'').unwrap_or(value.len()),
-        };
-        let text;
-        (text, rest) = value.split_at_checked(end)?;
-        let text = text.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")).unwrap_or(text);
-        // Readers differ about a quote behind a backslash, about capitals, and about RFC 2231's `*`.
-        let lower = key.to_ascii_lowercase();
-        let is_known = matches!(lower.as_slice(), b"name" | b"filename");
-        if text.ends_with(b"\\") || key.is_empty() || key.contains(&b'*') || (is_known && lower != key) {
-            return None;
-        }
-        let known = match key {
-            b"name" if text.contains(&b'\\') => return None,
-            b"name" => &mut name,
-            b"filename" => &mut file,
-            _ => continue,
-        };
-        if known.replace(text).is_some() {
-            return None;
-        }
-    }
-    Some((name?, file))
+    let (head, content) = form_data::read(piece)?;
+    let form_data::Head { name, file, extended_file, content_type } = head;
+    let length = piece.len().checked_sub(content.len())?;
+    let lines = piece.get(..length)?.split(|byte| *byte == b'\n');
+    // Names of RFC 2231 are known to some readers only, and some read a long head in pieces.
+    let is_plain = extended_file.is_none() && length <= MAX_HEAD && lines.map(<[u8]>::len).all(|line| line <= MAX_LINE);
+    is_plain.then_some(Part { name, file, content_type, content })
 }
 
 #[cfg(test)]
@@ -260,8 +175,27 @@ mod tests {
             "content-disposition: form-data; name=a\r\ncontent-transfer-encoding: base64",
             "content-disposition: form-data; name=a\rb",
             "content-disposition: form-data; name=a\0",
+            "content-disposition: form-data; name=a; x'=1; filename=\"b\"; y'=2",
+            "content-disposition: form-data; name=a; x!=1",
+            "content-disposition: form-data; name=a; x-name=b",
+            "content-disposition: form-data; name=a; x=\"; name=b\"",
+            "content-disposition: form-data; name=a; filename=\"b\"; filename=\"\"",
+            "content-disposition: form-data; name=a; x=b\"; filename=c; y=d\"",
+            "content-disposition: form-data; name=a\r\nx: content-disposition: form-data; name=b",
         ] {
             assert!(matches!(read_text(&with_head(head)), Err(PartsError::Malformed(_))), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn the_head_of_a_part_is_short() {
+        let with = |name: usize, more: usize| {
+            let head = format!("content-disposition: form-data; name=a; filename=\"{}\"", "x".repeat(name));
+            with_head(&format!("{head}\r\nx: {}\r\ny: {}", "x".repeat(more), "y".repeat(more)))
+        };
+        assert!(read_text(&with(255, 300)).is_ok());
+        for text in [with(480, 1), with(1, 520), with(255, 400), with(1, 5113)] {
+            assert!(matches!(read_text(&text), Err(PartsError::Malformed(_))), "{}", text.len());
         }
     }
 
@@ -279,6 +213,14 @@ mod tests {
             "multipart/form-data; boundary=",
             "multipart/form-data; boundary=a; boundary=b",
             "multipart/form-data; boundary=a; Boundary*=b",
+            "multipart/form-data; xboundary=evil; boundary=good",
+            "multipart/form-data; x=boundary=evil; boundary=good",
+            "multipart/form-data, boundary=evil, x; boundary=good",
+            "multipart/form-data; boundary=good; x=\"BOUNDARY=evil\"",
+            "multipart/form-data; x=\"; boundary=good; y=\"",
+            "multipart/form-data; boundary*=utf-8''good",
+            "multipart/form-data; boundary =\"good",
+            "multipart/form-data; boundary= good",
             "multipart/form-data; boundary='a'",
             "multipart/form-data; boundary=a,b",
             "multipart/form-data; boundary=\"a b\"",

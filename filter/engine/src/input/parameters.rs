@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use portcullis_payload::Place;
-use portcullis_payload::arguments::each_pair;
+use portcullis_payload::arguments::{each_pair, percent_decoded};
 
 use super::Refusal;
 use super::schema::SchemaSet;
+use super::spellings::{IN_ANOTHER_SPELLING, Spellings};
 use super::values::{Expected, Subject};
 use crate::answer::Reason;
 use crate::config::schema::ParameterPlace;
@@ -48,26 +49,32 @@ impl Parameters {
     ) -> Result<Vec<Typed>, Refusal> {
         // The values that were found, by the number of their parameter.
         let mut found: Vec<Vec<Vec<u8>>> = vec![Vec::new(); self.declared.len()];
-        let mut is_unknown = false;
-        each_pair(head.query().unwrap_or_default(), b'&', true, |name, value| {
+        let (query, spellings) = (head.query().unwrap_or_default(), self.spellings(ParameterPlace::Query));
+        let (mut is_unknown, mut respelt) = (false, None);
+        each_pair(query, b'&', true, |name, value| {
             match self.number(ParameterPlace::Query, name).and_then(|number| found.get_mut(number)) {
                 Some(values) => values.push(value.to_vec()),
-                None => is_unknown = true,
+                None => {
+                    is_unknown = true;
+                    respelt = respelt.or_else(|| spellings.number(name));
+                }
             }
         });
         if is_unknown && self.denies_unknown {
             return Err(Refusal::new(Reason::InputParameterUnknown, "in the query"));
         }
+        self.refuse(ParameterPlace::Query, respelt.or_else(|| spellings.behind_semicolon(query)))?;
         if self.declared.iter().any(|parameter| parameter.place == ParameterPlace::Cookie) {
+            let (spellings, mut respelt) = (self.spellings(ParameterPlace::Cookie), None);
             for line in head.headers().get_all("cookie") {
                 each_pair(line, b';', false, |name, value| {
-                    if let Some(values) =
-                        self.number(ParameterPlace::Cookie, name).and_then(|number| found.get_mut(number))
-                    {
-                        values.push(value.to_vec());
+                    match self.number(ParameterPlace::Cookie, name).and_then(|number| found.get_mut(number)) {
+                        Some(values) => values.push(value.to_vec()),
+                        None => respelt = respelt.or_else(|| spellings.number(&percent_decoded(name, true))),
                     }
                 });
             }
+            self.refuse(ParameterPlace::Cookie, respelt)?;
         }
         let mut typed = Vec::new();
         for (parameter, mut values) in self.declared.iter().zip(found) {
@@ -93,6 +100,28 @@ impl Parameters {
     pub fn path_variables(&self) -> impl Iterator<Item = &str> {
         let declared = self.declared.iter().filter(|parameter| parameter.place == ParameterPlace::Path);
         declared.map(|parameter| parameter.name.as_str())
+    }
+
+    /// Whether the query has a parameter of this name.
+    pub fn declares_in_query(&self, name: &[u8]) -> bool {
+        self.number(ParameterPlace::Query, name).is_some()
+    }
+
+    /// The names of a place, as services fold them.
+    fn spellings(&self, place: ParameterPlace) -> Spellings {
+        Spellings::of(self.names(place))
+    }
+
+    /// Refuses another spelling of a name: services could take it for a second value.
+    fn refuse(&self, place: ParameterPlace, respelt: Option<usize>) -> Result<(), Refusal> {
+        match respelt.and_then(|number| self.names(place).nth(number)) {
+            Some(name) => Err(Subject { place: place.as_str(), word: "parameter", name }.repeated(IN_ANOTHER_SPELLING)),
+            None => Ok(()),
+        }
+    }
+
+    fn names(&self, place: ParameterPlace) -> impl Iterator<Item = &str> {
+        self.declared.iter().filter(move |parameter| parameter.place == place).map(|parameter| parameter.name.as_str())
     }
 
     fn number(&self, place: ParameterPlace, name: &[u8]) -> Option<usize> {

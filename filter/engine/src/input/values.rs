@@ -56,6 +56,11 @@ impl Subject<'_> {
     pub fn mismatch(self, why: impl fmt::Display) -> Refusal {
         Refusal::new(Reason::InputParameterMismatch, format!("{self}: {why}"))
     }
+
+    /// The refusal of a name that some services take for this one a second time.
+    pub fn repeated(self, why: &str) -> Refusal {
+        Refusal::new(Reason::InputParameterRepeated, format!("{self}: {why}"))
+    }
 }
 
 impl Expected {

@@ -78,6 +78,16 @@ impl<'a> UntrustedToken<'a> {
     pub fn unverified_issuer(&self) -> Option<&str> {
         self.claims.get("iss").and_then(Value::as_str)
     }
+
+    /// The client that the token says it was issued to: good for counting what is tried in its name, for nothing else.
+    pub fn unverified_client(&self) -> Option<&str> {
+        ["client_id", "azp"].into_iter().find_map(|name| self.claims.get(name).and_then(Value::as_str))
+    }
+
+    /// The subject that the token names: good for the same.
+    pub fn unverified_subject(&self) -> Option<&str> {
+        self.claims.get("sub").and_then(Value::as_str)
+    }
 }
 
 impl fmt::Debug for UntrustedToken<'_> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::answer::{Denial, Reason};
 use crate::config::schema::LimitHeaders;
-use crate::global_limits::{Asked, Group, News, Spend, lease};
-use crate::limits::{Admitted, Descriptor, Seed, Table, headers};
+use crate::global_limits::{Asked, Group, Holder, Lease, LimitService, News, Spend};
+use crate::limits::{Admitted, Seed, Table, headers};
 use crate::policy::Limit;
 use crate::ports::SharedStore;
 use crate::time::UnixNanos;
@@ -44,24 +44,33 @@ impl Outcome {
                 together.limits.push(asked());
                 continue;
             };
-            match lease.spend(table, &one.descriptor, cost, store, now) {
+            let holder = Holder::new(one.descriptor.clone(), &one.rated.algorithm);
+            let asks = match lease.spend(table, &holder, cost, store, now) {
                 Spend::Spent => {
                     self.count(one.index, "leased");
-                    together.spent.push((number(one.index), one.descriptor.clone()));
-                }
-                Spend::Ask(asks) => {
-                    leased.push(Group {
-                        limits: vec![asked()],
-                        asks,
-                        is_leased: true,
-                        ..Group { cost, set, ..Group::default() }
-                    });
+                    together.spent.push((number(one.index), holder));
+                    continue;
                 }
                 Spend::Refused(wait) => {
-                    self.count(one.index, "service_refused");
+                    self.count(one.index, "refused_again");
                     return self.refuse_again(one, wait, told, charging, together, store, now);
                 }
-            }
+                Spend::Ask(asks) => asks,
+                Spend::NoPlace => {
+                    self.count(one.index, "lease_overflow");
+                    cost
+                }
+                Spend::Unusable => {
+                    self.count(one.index, "error");
+                    cost
+                }
+            };
+            leased.push(Group {
+                limits: vec![asked()],
+                asks,
+                is_leased: true,
+                ..Group { cost, set, ..Group::default() }
+            });
         }
         if together.limits.is_empty() {
             // Nothing is asked about them: what was taken goes with the first question, if there is one.
@@ -111,40 +120,51 @@ impl Outcome {
 }
 
 impl Limiter {
-    /// Tells a lease what the service has said; whether it could be stored.
+    /// Tells a lease what the service has said. Gives what an operator should count, where that is lost.
     pub fn heed_lease(
         &self,
         limit: u16,
-        descriptor: &Descriptor,
+        holder: &Holder,
         news: News,
         store: &dyn SharedStore,
         now: UnixNanos,
-    ) -> bool {
-        let lease = self.opened(usize::from(limit)).and_then(|opened| opened.lease.as_ref());
-        lease.is_none_or(|(lease, table)| lease.heed(table, descriptor, news, store, now).is_ok())
+    ) -> Option<&'static str> {
+        let (lease, table) = self.opened(usize::from(limit))?.lease.as_ref()?;
+        match lease.heed(table, holder, news, store, now) {
+            Ok(true) => None,
+            Ok(false) => Some("lease_overflow"),
+            Err(_) => Some("error"),
+        }
     }
 
     /// Puts back what a request has taken from leases that is refused after all. What cannot be put back is lost: then the client gets less.
-    pub fn put_back(&self, spent: &[(u16, Descriptor)], cost: u64, store: &dyn SharedStore, now: UnixNanos) {
+    pub fn put_back(&self, spent: &[(u16, Holder)], cost: u64, store: &dyn SharedStore, now: UnixNanos) {
         put_back(|limit| self.opened(usize::from(limit)), spent, cost, store, now);
     }
 }
 
 fn put_back<'a>(
     opened: impl Fn(u16) -> Option<&'a Opened>,
-    spent: &[(u16, Descriptor)],
+    spent: &[(u16, Holder)],
     cost: u64,
     store: &dyn SharedStore,
     now: UnixNanos,
 ) {
-    for (limit, descriptor) in spent {
+    for (limit, holder) in spent {
         if let Some((lease, table)) = opened(*limit).and_then(|opened| opened.lease.as_ref()) {
-            let _lost = lease.put_back(table, descriptor, cost, store, now).is_err();
+            let _lost = lease.put_back(table, holder, cost, store, now).is_err();
         }
     }
 }
 
 /// Where the leases of a limit stand.
-pub(super) fn table_of(limit: &Limit, capacity: NonZeroU32, seed: Seed) -> Option<Table> {
-    Table::of_leases(&limit.name, capacity, lease::LONGEST_REFUSAL, seed).ok()
+pub(super) fn table_of(
+    limit: &Limit,
+    lease: Lease,
+    service: Option<&LimitService>,
+    capacity: NonZeroU32,
+    seed: Seed,
+) -> Option<Table> {
+    let service = service.map(LimitService::identity).unwrap_or_default();
+    Table::of_leases(&limit.name, capacity, lease.longest(), seed, &service).ok()
 }

@@ -99,7 +99,7 @@ impl Parts for Subject<'_> {
                 descriptor.part(kind, name, &route);
             }
             KeyPart::Method => {
-                descriptor.part(kind, name, self.head.method().as_str().as_bytes());
+                descriptor.part(kind, name, self.head.method().counted_as().as_bytes());
             }
             KeyPart::Host => {
                 descriptor.part(kind, name, self.head.host().as_bytes());

@@ -1,6 +1,7 @@
 //! The headers from before the draft: `X-RateLimit-Limit`, `-Remaining` and `-Reset`, of the one limit that is nearest to its end.
 //!
-//! No document defines them. `-Limit` is what a window admits, `-Reset` the seconds until more remains.
+//! No document defines them. `-Limit` is what a window admits; `-Remaining` and `-Reset` are the numbers of `RateLimit`: what is left, and the
+//! seconds within which the client should use no more.
 
 use crate::engine::HeaderChange;
 use crate::limits::{Algorithm, Standing, whole_seconds};
@@ -15,14 +16,19 @@ pub struct Legacy {
 }
 
 const LIMIT: &str = "x-ratelimit-limit";
-const REMAINING: &str = "x-ratelimit-remaining";
+pub(super) const REMAINING: &str = "x-ratelimit-remaining";
 const RESET: &str = "x-ratelimit-reset";
+
+/// Whether a change sets one of the headers.
+pub(super) fn is_one(change: &HeaderChange) -> bool {
+    matches!(change, HeaderChange::Set(name, _) if [LIMIT, REMAINING, RESET].contains(&name.as_str()))
+}
 
 impl Legacy {
     /// Of a request that was admitted.
     pub fn new(algorithm: &Algorithm, standing: &Standing) -> Self {
-        let reset = whole_seconds(standing.more_after);
-        Self { limit: algorithm.per_window(), remaining: standing.remaining, reset }
+        let (remaining, window) = algorithm.told(standing);
+        Self::told(algorithm.per_window(), remaining, window)
     }
 
     /// As another that counts says: what a window admits, what is left of it, the seconds until there is more.
@@ -55,7 +61,7 @@ impl Legacy {
         if standing.is_some_and(|remaining| remaining <= self.remaining) {
             return;
         }
-        response.retain(|change| !matches!(change, HeaderChange::Set(name, _) if [LIMIT, REMAINING, RESET].contains(&name.as_str())));
+        response.retain(|change| !is_one(change));
         let headers = self.headers().into_iter();
         response.extend(headers.map(|(name, value)| HeaderChange::Set(name.to_owned(), value.into_bytes())));
     }

@@ -1,11 +1,13 @@
 //! What an operator may ask: how much of a limit a client has used.
 //!
-//! The table knows clients by their hashes alone, so the operator names the key, part by part as the limit has it.
+//! The table knows clients by their hashes alone, so the operator names the key, part by part as the limit has it. The answer is what
+//! this proxy has counted, also of a limit that a service counts for several.
 
 use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
+use crate::http::Method;
 use crate::limits::{Demand, Descriptor, Reason as LimitReason, whole_seconds};
 use crate::policy::{KeyPart, Limit};
 use crate::ports::SharedStore;
@@ -119,6 +121,9 @@ impl Question {
         };
         Ok(json!({
             "limit": limit.name,
+            "scope": if limit.is_global { "global" } else { "local" },
+            // A limit service has no word for such a question: asking is charging.
+            "counted": "here",
             "tier": self.tier,
             "quota": most,
             "used": most.saturating_sub(remaining),
@@ -184,6 +189,10 @@ impl Parts for NamedKey<'_> {
                 for text in texts {
                     descriptor.part(kind, name, text.as_bytes());
                 }
+            }
+            (KeyPart::Method, Value::String(text)) => {
+                let Ok(method) = Method::parse(text.as_bytes()) else { return false };
+                descriptor.part(kind, name, method.counted_as().as_bytes());
             }
             (_, Value::String(text)) => {
                 descriptor.part(kind, name, text.as_bytes());

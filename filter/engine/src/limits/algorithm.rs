@@ -89,6 +89,23 @@ impl Algorithm {
         }
     }
 
+    /// What a client is told of `standing`: what is left of the quota, and the seconds in which it should use no more than that.
+    ///
+    /// A window of the clock ends when it does. Elsewhere the rate brings back so much in the time that is told: whoever spends what is left
+    /// evenly over it, or at once and then waits for it, keeps to the rate, and nobody takes `999` with `1` second for a thousand per second.
+    pub fn told(&self, standing: &Standing) -> (u64, Duration) {
+        let remaining = standing.remaining.min(self.per_window());
+        match (self, self.window()) {
+            (Self::Gcra(_) | Self::SlidingWindow(_), Some(window)) => {
+                let nanos =
+                    window.as_nanos().saturating_mul(remaining.into()).div_ceil(self.per_window().max(1).into());
+                let refill = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+                (remaining, refill.max(standing.more_after))
+            }
+            _ => (remaining, standing.more_after),
+        }
+    }
+
     /// The longest time for which one counter can stay busy after its last charge.
     pub fn longest_debt(&self) -> Duration {
         match self {
@@ -231,7 +248,40 @@ pub fn whole_seconds(wait: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use super::*;
+
+    fn told(algorithm: Algorithm, remaining: u64, more_after: u64) -> (u64, u64) {
+        let more_after = Duration::from_millis(more_after);
+        let standing = Standing { remaining, more_after, reset_after: Duration::from_secs(60) };
+        let (remaining, window) = algorithm.told(&standing);
+        (remaining, whole_seconds(window))
+    }
+
+    #[test]
+    fn what_is_told_as_left_is_never_more_than_the_rate_brings_in_the_time_that_is_told() {
+        let number = |number| NonZeroU64::new(number).unwrap();
+        let minute = Duration::from_secs(60);
+        let gcra = |burst| Algorithm::Gcra(gcra::Quota::new(number(1_000), minute, number(burst)).unwrap());
+        assert_eq!(told(gcra(1_000), 999, 60), (999, 60));
+        assert_eq!(told(gcra(1_000), 1, 60), (1, 1));
+        assert_eq!(told(gcra(1_000), 0, 60), (0, 1));
+        assert_eq!(told(gcra(1_000), 1_000, 0), (1_000, 60), "nothing is in use");
+        assert_eq!(told(gcra(10), 9, 60), (9, 1));
+        assert_eq!(told(gcra(5_000), 4_999, 60), (1_000, 60), "a burst above the rate: one window's worth");
+        let slow = Algorithm::Gcra(gcra::Quota::new(number(2), minute, number(2)).unwrap());
+        assert_eq!((told(slow, 1, 30_000), told(slow, 0, 29_500)), ((1, 30), (0, 30)));
+        let sliding = Algorithm::SlidingWindow(sliding_window::Quota::new(number(100), minute).unwrap());
+        assert_eq!((told(sliding, 50, 1), told(sliding, 0, 1)), ((50, 30), (0, 1)));
+        // A window of the clock has an end, and a client may know it.
+        let fixed = Algorithm::FixedWindow(fixed_window::Quota::new(number(1_000), minute).unwrap());
+        assert_eq!(told(fixed, 900, 7_000), (900, 7));
+        let monthly = Algorithm::FixedWindow(fixed_window::Quota::monthly(number(1_000)));
+        assert_eq!(told(monthly, 900, 3_600_000), (900, 3_600));
+        let endless = Algorithm::Gcra(gcra::Quota::new(number(u64::MAX), minute, number(1)).unwrap());
+        assert_eq!(told(endless, u64::MAX, 0), (u64::MAX, 60));
+    }
 
     #[test]
     fn a_wait_is_rounded_up_and_a_whole_second_is_not() {

@@ -32,6 +32,11 @@ impl Seed {
         standing.try_into().map(Self).map_err(|_| Reason::Corrupt)
     }
 
+    /// Another seed, the same for all that know this one and `bytes`.
+    pub(super) fn of(&self, bytes: &[u8]) -> Self {
+        Self(Fingerprint::new(self, &[&[DERIVED], bytes]).bits().to_le_bytes())
+    }
+
     /// A seed of one's own, for tests and tools.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
@@ -75,6 +80,8 @@ impl Fingerprint {
     }
 }
 
+/// What a fingerprint is of, beside the tables': a seed.
+const DERIVED: u8 = 4;
 const SEED_KEY: &str = "portcullis/limit-seed/1";
 
 #[cfg(test)]

@@ -1,21 +1,28 @@
 //! What the client is told: `RateLimit-Policy`, `RateLimit` and `Retry-After`.
 //!
-//! The first two are lists of structured fields (RFC 9651) as in draft-ietf-httpapi-ratelimit-headers-10:
-//! `RateLimit-Policy: "per_client";q=100;w=60` states the quota, `RateLimit: "per_client";r=50;t=30` what is left of it.
+//! The first two are lists of structured fields (RFC 9651) as in draft-ietf-httpapi-ratelimit-headers-11 (May 2026):
+//! `RateLimit-Policy: "per_client";q=100;w=60` states the quota, `RateLimit: "per_client";r=50;t=30` what is left of it, and the seconds
+//! within which the client should use no more ([`Algorithm::told`]). Slots of requests in flight have a policy alone, in the unit
+//! `concurrent-requests`: what is free of them changes with every answer. No partition key (`pk`) is sent: it would be a lasting name of the
+//! client, and the limit's own name says what is counted.
 
 use std::time::Duration;
 
 use super::algorithm::{Algorithm, Standing, whole_seconds};
 
-/// Appends one limit to the value of `RateLimit-Policy`: its quota (`q`) and its window in seconds (`w`, rounded up; left out for
-/// months, which differ in length).
+/// Appends one limit to the value of `RateLimit-Policy`: its quota (`q`), its unit, where that is not requests (`qu`), and its window in
+/// seconds (`w`, rounded up; left out for months, which differ in length).
 ///
 /// Made once, when the configuration is loaded.
 ///
 /// # Errors
 /// [`NameError`] where a structured field cannot carry `name`; nothing is appended then.
 pub fn push_policy(value: &mut String, name: &str, algorithm: &Algorithm) -> Result<(), NameError> {
-    push_quota(value, name, algorithm.per_window(), algorithm.window())
+    push_quota(value, name, algorithm.per_window(), algorithm.window())?;
+    if algorithm.is_in_flight() {
+        value.push_str(r#";qu="concurrent-requests""#);
+    }
+    Ok(())
 }
 
 /// As [`push_policy`], in numbers: what `window` admits; `None` for one that is not always as long.
@@ -31,13 +38,19 @@ pub fn push_quota(value: &mut String, name: &str, quota: u64, window: Option<Dur
     Ok(())
 }
 
-/// Appends one limit to the value of `RateLimit`: what remains (`r`), and in how many seconds there is more of it (`t`, rounded
-/// up; left out if nothing is in use).
+/// Appends one limit to the value of `RateLimit`: what remains (`r`), and the seconds within which the client should use no more (`t`,
+/// rounded up).
 ///
 /// # Errors
 /// [`NameError`] where a structured field cannot carry `name`; nothing is appended then.
-pub fn push_standing(value: &mut String, name: &str, standing: &Standing) -> Result<(), NameError> {
-    push_remaining(value, name, standing.remaining, standing.more_after)
+pub fn push_standing(
+    value: &mut String,
+    name: &str,
+    algorithm: &Algorithm,
+    standing: &Standing,
+) -> Result<(), NameError> {
+    let (remaining, window) = algorithm.told(standing);
+    push_remaining(value, name, remaining, window)
 }
 
 /// Appends the limit that refused the request to the value of `RateLimit`: nothing remains, more comes in `retry_after`.
@@ -66,15 +79,15 @@ impl std::fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
-/// As [`push_standing`], in numbers.
+/// As [`push_standing`], in numbers; a time of zero is left out.
 ///
 /// # Errors
 /// [`NameError`] where a structured field cannot carry `name`; nothing is appended then.
-pub fn push_remaining(value: &mut String, name: &str, remaining: u64, more_after: Duration) -> Result<(), NameError> {
+pub fn push_remaining(value: &mut String, name: &str, remaining: u64, window: Duration) -> Result<(), NameError> {
     push_name(value, name)?;
     push_parameter(value, "r", remaining);
-    if !more_after.is_zero() {
-        push_parameter(value, "t", whole_seconds(more_after));
+    if !window.is_zero() {
+        push_parameter(value, "t", whole_seconds(window));
     }
     Ok(())
 }
@@ -117,13 +130,17 @@ const GREATEST_INTEGER: u64 = 999_999_999_999_999;
 
 #[cfg(test)]
 mod tests {
-    use super::super::{fixed_window, gcra, sliding_window};
-    use std::num::NonZeroU64;
+    use super::super::{fixed_window, gcra, in_flight, sliding_window};
+    use std::num::{NonZeroU32, NonZeroU64};
 
     use super::*;
 
     fn hundred() -> NonZeroU64 {
         NonZeroU64::new(100).unwrap()
+    }
+
+    fn daily() -> Algorithm {
+        Algorithm::FixedWindow(fixed_window::Quota::new(hundred(), Duration::from_secs(86_400)).unwrap())
     }
 
     fn standing(remaining: u64, more_after: Duration) -> Standing {
@@ -141,15 +158,20 @@ mod tests {
         push_policy(&mut value, "day", &Algorithm::FixedWindow(day)).unwrap();
         push_policy(&mut value, "any", &Algorithm::SlidingWindow(any)).unwrap();
         assert_eq!(value, r#""burst";q=100;w=60, "day";q=100;w=86400, "any";q=100;w=2"#);
+        let mut value = String::new();
+        let slots = in_flight::Quota::new(NonZeroU32::new(20).unwrap());
+        push_policy(&mut value, "few", &Algorithm::InFlight(slots)).unwrap();
+        assert_eq!(value, r#""few";q=20;qu="concurrent-requests""#);
     }
 
     #[test]
-    fn the_client_learns_what_is_left_and_when_there_is_more() {
+    fn the_client_learns_what_is_left_and_for_how_long() {
         let mut value = String::new();
-        push_standing(&mut value, "per_client", &standing(50, Duration::from_millis(29_001))).unwrap();
+        push_standing(&mut value, "per_client", &daily(), &standing(50, Duration::from_millis(29_001))).unwrap();
         push_used_up(&mut value, "day", Duration::from_secs(7)).unwrap();
-        push_standing(&mut value, "idle", &standing(100, Duration::ZERO)).unwrap();
-        assert_eq!(value, r#""per_client";r=50;t=30, "day";r=0;t=7, "idle";r=100"#);
+        push_standing(&mut value, "idle", &daily(), &standing(100, Duration::ZERO)).unwrap();
+        push_standing(&mut value, "overdrawn", &daily(), &standing(101, Duration::from_secs(1))).unwrap();
+        assert_eq!(value, r#""per_client";r=50;t=30, "day";r=0;t=7, "idle";r=100, "overdrawn";r=100;t=1"#);
     }
 
     #[test]
@@ -171,7 +193,7 @@ mod tests {
     #[test]
     fn great_numbers_stay_within_fifteen_digits() {
         let mut value = String::new();
-        push_standing(&mut value, "n", &standing(u64::MAX, Duration::MAX)).unwrap();
+        push_remaining(&mut value, "n", u64::MAX, Duration::MAX).unwrap();
         assert_eq!(value, r#""n";r=999999999999999;t=999999999999999"#);
     }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
+use portcullis_payload::arguments::reads_as_text;
 
 /// Why a body cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,9 +17,18 @@ pub enum EncodingError {
     TooLong,
 }
 
-/// The body without its `content-encoding`: at most `max` bytes of it.
-///
-/// Of a body that is cut off (`is_whole` is false) or that becomes too long, what could be had is given, if `is_whole` is false.
+/// What there is of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// All of it, and the beginning of what it becomes is enough.
+    WholeForBeginning,
+    /// Its beginning.
+    Beginning,
+}
+
+/// The body without its `content-encoding`: at most `max` bytes of it, and not less unless `extent` says so.
 ///
 /// # Errors
 /// [`EncodingError`]
@@ -26,7 +36,7 @@ pub fn decoded<'a>(
     codings: &[&[u8]],
     body: &'a [u8],
     max: usize,
-    is_whole: bool,
+    extent: Extent,
 ) -> Result<Cow<'a, [u8]>, EncodingError> {
     let mut named = codings.iter().flat_map(|line| line.split(|b| *b == b',')).map(<[u8]>::trim_ascii);
     let mut coding: &[u8] = b"";
@@ -37,8 +47,12 @@ pub fn decoded<'a>(
         coding = name;
     }
     let is = |name: &[u8]| coding.eq_ignore_ascii_case(name);
+    let is_known = is(b"gzip") || is(b"x-gzip") || is(b"deflate");
     let (inflated, behind) = if coding.is_empty() {
         return Ok(Cow::Borrowed(body));
+    } else if is_known && reads_as_text(body) {
+        // Compressed data can be made to look like text, and a service that does not know the coding would read that.
+        return Err(EncodingError::Damaged);
     } else if is(b"gzip") || is(b"x-gzip") {
         let data = gzip_data(body).ok_or(EncodingError::Damaged)?;
         (inflate(data, false, max), GZIP_TRAILER)
@@ -49,11 +63,14 @@ pub fn decoded<'a>(
         return Err(EncodingError::Unsupported);
     };
     let Inflated { output, status, left } = inflated;
+    let is_whole = extent != Extent::Beginning;
     match status {
-        _ if !is_whole => Ok(Cow::Owned(output)),
         // A second member would be part of the body to services that read it, and would have passed unread.
-        TINFLStatus::Done if left == behind => Ok(Cow::Owned(output)),
-        TINFLStatus::HasMoreOutput => Err(EncodingError::TooLong),
+        TINFLStatus::Done if left == behind || (left < behind && !is_whole) => Ok(Cow::Owned(output)),
+        TINFLStatus::HasMoreOutput if extent == Extent::Whole => Err(EncodingError::TooLong),
+        TINFLStatus::HasMoreOutput => Ok(Cow::Owned(output)),
+        // The input has ended. Where nothing could be had of it, nothing would be judged.
+        TINFLStatus::FailedCannotMakeProgress if !is_whole && !output.is_empty() => Ok(Cow::Owned(output)),
         _ => Err(EncodingError::Damaged),
     }
 }
@@ -99,22 +116,23 @@ fn has_zlib_header(body: &[u8]) -> bool {
     method & 0x0f == DEFLATE && u16::from_be_bytes([method, flags]) % 31 == 0
 }
 
-/// What stands behind the header of a gzip member (RFC 1952, 2.3).
+/// What stands behind the header of a gzip member (RFC 1952, 2.3). Its fields are skipped by whoever inflates the body and read by whoever
+/// does not: no more than the name of a file may stand there, which `gzip FILE` writes.
 fn gzip_data(body: &[u8]) -> Option<&[u8]> {
-    const EXTRA: u8 = 4;
-    const NAME: u8 = 8;
-    const COMMENT: u8 = 16;
+    const TEXT: u8 = 1;
     const HEADER_CRC: u8 = 2;
+    const NAME: u8 = 8;
     let (&[0x1f, 0x8b, 8, flags, ..], mut rest) = body.split_first_chunk::<10>()? else { return None };
-    if flags & EXTRA != 0 {
-        let (length, after) = rest.split_first_chunk::<2>()?;
-        rest = after.get(usize::from(u16::from_le_bytes(*length))..)?;
+    if flags & !(TEXT | HEADER_CRC | NAME) != 0 {
+        return None;
     }
-    for flag in [NAME, COMMENT] {
-        if flags & flag != 0 {
-            let end = rest.iter().position(|b| *b == 0)?;
-            rest = rest.get(end.checked_add(1)?..)?;
+    if flags & NAME != 0 {
+        let end = rest.iter().position(|b| *b == 0)?;
+        let (name, after) = rest.split_at_checked(end)?;
+        if !name.iter().all(|b| b.is_ascii_alphanumeric() || b" ._-".contains(b)) {
+            return None;
         }
+        rest = after.get(1..)?;
     }
     if flags & HEADER_CRC != 0 {
         rest = rest.get(2..)?;
@@ -137,7 +155,7 @@ mod tests {
     }
 
     fn read(coding: &str, body: &[u8]) -> Result<Vec<u8>, EncodingError> {
-        decoded(&[coding.as_bytes()], body, 1000, true).map(Cow::into_owned)
+        decoded(&[coding.as_bytes()], body, 1000, Extent::Whole).map(Cow::into_owned)
     }
 
     #[test]
@@ -146,11 +164,8 @@ mod tests {
         for coding in ["gzip", "GZIP", "x-gzip", "identity, gzip", " gzip "] {
             assert_eq!(read(coding, &gzip(&text, 0, &[])), Ok(text.clone()), "{coding}");
         }
-        assert_eq!(
-            read("gzip", &gzip(&text, 4 | 8 | 16 | 2, b"\x02\0ab\0name\0comment\0\x11\x22")),
-            Err(EncodingError::Damaged)
-        );
-        assert_eq!(read("gzip", &gzip(&text, 4 | 8 | 16 | 2, b"\x02\0abname\0comment\0\x11\x22")), Ok(text.clone()));
+        assert_eq!(read("gzip", &gzip(&text, 8 | 2, b"export 2026-11.json\0\x11\x22")), Ok(text.clone()));
+        assert_eq!(read("gzip", &gzip(&text, 1, b"")), Ok(text.clone()));
         assert_eq!(read("deflate", &compress_to_vec_zlib(&text, 6)), Ok(text.clone()));
         assert_eq!(read("deflate", &compress_to_vec(&text, 6)), Ok(text.clone()));
         assert_eq!(read("", &text), Ok(text));
@@ -169,6 +184,61 @@ mod tests {
     }
 
     #[test]
+    fn nothing_to_read_stands_in_the_header() {
+        for (flags, fields) in [
+            (4, &b"\x02\0ab"[..]),
+            (8, b"&q=1' union select password from users-- &\0"),
+            (8, b"a/b\0"),
+            (8, b"name without an end"),
+            (16, b"comment\0"),
+            (32, b""),
+            (0x80, b""),
+        ] {
+            assert_eq!(read("gzip", &gzip(b"a=1", flags, fields)), Err(EncodingError::Damaged), "{flags}");
+        }
+    }
+
+    #[test]
+    fn what_reads_as_text_is_not_compressed() {
+        for text in [&b"q=1' union select"[..], b"{\"q\": \"1\xff\"}", b"\0\0 plain text", b"<a>1</a>"] {
+            for coding in ["gzip", "deflate"] {
+                for extent in [Extent::Whole, Extent::WholeForBeginning, Extent::Beginning] {
+                    let read = decoded(&[coding.as_bytes()], text, 1000, extent);
+                    assert_eq!(read, Err(EncodingError::Damaged), "{coding} {extent:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_beginning_something_can_be_had_or_it_is_refused() {
+        let text: Vec<u8> = (0..200u32).flat_map(|n| format!("{n:x} ").into_bytes()).collect();
+        for (coding, body) in [
+            ("gzip", gzip(&text, 0, &[])),
+            ("deflate", compress_to_vec_zlib(&text, 6)),
+            ("deflate", compress_to_vec(&text, 6)),
+        ] {
+            let read = |length: usize, extent| {
+                decoded(&[coding.as_bytes()], body.get(..length).unwrap_or(&body), 1000, extent).map(Cow::into_owned)
+            };
+            let beginning = read(body.len() - 20, Extent::Beginning).unwrap();
+            assert!(!beginning.is_empty() && text.starts_with(&beginning), "{coding}");
+            assert_eq!(read(body.len() - 20, Extent::Whole), Err(EncodingError::Damaged));
+            assert_eq!(read(body.len() - 20, Extent::WholeForBeginning), Err(EncodingError::Damaged));
+            assert_eq!(read(12, Extent::Beginning), Err(EncodingError::Damaged));
+            assert_eq!(read(body.len(), Extent::WholeForBeginning), Ok(text.clone()));
+        }
+        // Wrong from the beginning on, whatever follows.
+        for extent in [Extent::WholeForBeginning, Extent::Beginning] {
+            assert_eq!(
+                decoded(&[b"gzip"], b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xff\xff", 1000, extent),
+                Err(EncodingError::Damaged)
+            );
+            assert_eq!(decoded(&[b"deflate"], b"\xff\xff\xff", 1000, extent), Err(EncodingError::Damaged));
+        }
+    }
+
+    #[test]
     fn nothing_stands_behind_the_data() {
         let two = [gzip(b"a=1", 0, &[]), gzip(b"&q=attack", 0, &[])].concat();
         assert_eq!(read("gzip", &two), Err(EncodingError::Damaged));
@@ -178,28 +248,35 @@ mod tests {
         for deflated in [compress_to_vec(b"a=1", 6), compress_to_vec_zlib(b"a=1", 6)] {
             assert_eq!(read("deflate", &[deflated.clone(), deflated].concat()), Err(EncodingError::Damaged));
         }
-        // Of a beginning, what can be had is taken.
-        assert_eq!(decoded(&[b"gzip"], &two, 1000, false).unwrap(), &b"a=1"[..]);
+        for extent in [Extent::WholeForBeginning, Extent::Beginning] {
+            assert_eq!(decoded(&[b"gzip"], &two, 1000, extent), Err(EncodingError::Damaged));
+            assert_eq!(decoded(&[b"gzip"], &one, 1000, extent).unwrap(), &b"a=1"[..]);
+        }
+        // What follows a beginning can be its checksum.
+        assert_eq!(decoded(&[b"gzip"], &one[..one.len() - 1], 1000, Extent::Beginning).unwrap(), &b"a=1"[..]);
         let long = gzip(&vec![b'a'; 999], 0, &[]);
         assert_eq!(
-            (read("gzip", &long).unwrap().len(), decoded(&[b"gzip"], &long, 999, true).unwrap().len()),
+            (read("gzip", &long).unwrap().len(), decoded(&[b"gzip"], &long, 999, Extent::Whole).unwrap().len()),
             (999, 999)
         );
-        assert_eq!(decoded(&[b"gzip"], &long, 998, true), Err(EncodingError::TooLong));
+        assert_eq!(decoded(&[b"gzip"], &long, 998, Extent::Whole), Err(EncodingError::TooLong));
     }
 
     #[test]
     fn a_bomb_is_cut_off() {
         let bomb = gzip(&vec![b'a'; 10_000_000], 0, &[]);
         assert_eq!(read("gzip", &bomb), Err(EncodingError::TooLong));
-        assert_eq!(decoded(&[b"gzip"], &bomb, 1000, false).unwrap().len(), 1000);
+        for extent in [Extent::WholeForBeginning, Extent::Beginning] {
+            assert_eq!(decoded(&[b"gzip"], &bomb, 1000, extent).unwrap().len(), 1000);
+        }
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(coding in "(gzip|deflate)", body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = decoded(&[coding.as_bytes()], &body, 500, true);
-            let _ = decoded(&[coding.as_bytes()], &body, 500, false);
+            for extent in [Extent::Whole, Extent::WholeForBeginning, Extent::Beginning] {
+                let _ = decoded(&[coding.as_bytes()], &body, 500, extent);
+            }
         }
     }
 }

@@ -2,19 +2,18 @@
 //!
 //! The rules themselves are in the package `portcullis-payload`.
 
+mod attack;
 mod encoding;
 pub mod grpc;
 
-use std::borrow::Cow;
-
 use portcullis_payload::arguments::{self, Known, Request};
-use portcullis_payload::own::Label;
-use portcullis_payload::{Finding, FoundBy, Scanner, Scratch, Settings, Verdict};
+use portcullis_payload::{Limit, Scanner, Scratch, Settings};
 
 use crate::config::schema::{GrpcBody, Mode, OnOver};
-use crate::http::RequestHead;
+use crate::http::{Headers, RequestHead};
 
-pub use encoding::{EncodingError, decoded};
+pub use attack::{Attack, Signature, excess};
+pub use encoding::{EncodingError, Extent, decoded};
 
 /// What a rule says about payloads.
 #[derive(Debug, Clone)]
@@ -94,19 +93,26 @@ impl Inspector {
     }
 
     /// Judges path, query, headers and cookies, but those that are known.
-    pub fn judge_head(&mut self, rules: &PayloadRules, head: &RequestHead, known: Known<'_>) -> Option<Attack> {
+    pub fn judge_head(&mut self, rules: &PayloadRules, head: &RequestHead, known: Known<'_>) -> Judged {
         self.judge(rules, head, &[], known, arguments::inspect_head)
     }
 
     /// Judges a body that is decoded already, but what is known of it.
-    pub fn judge_body(
-        &mut self,
-        rules: &PayloadRules,
-        head: &RequestHead,
-        body: &[u8],
-        known: Known<'_>,
-    ) -> Option<Attack> {
+    pub fn judge_body(&mut self, rules: &PayloadRules, head: &RequestHead, body: &[u8], known: Known<'_>) -> Judged {
         self.judge(rules, head, body, known, arguments::inspect_body)
+    }
+
+    /// Judges what a body ended in.
+    pub fn judge_trailers(&mut self, rules: &PayloadRules, head: &RequestHead, trailers: &Headers) -> Judged {
+        let trailers: Vec<(&[u8], &[u8])> = trailers.iter().collect();
+        self.judge(rules, head, &[], Known::default(), |request, inspection| {
+            arguments::inspect_trailers(request, &trailers, inspection);
+        })
+    }
+
+    /// Judges a body as it came, by its content coding: what a service would find in it that does not know codings.
+    pub fn judge_coded(&mut self, rules: &PayloadRules, head: &RequestHead, body: &[u8]) -> Judged {
+        self.judge(rules, head, body, Known::default(), arguments::inspect_coded)
     }
 
     fn judge(
@@ -116,7 +122,7 @@ impl Inspector {
         body: &[u8],
         known: Known<'_>,
         inspect: impl FnOnce(&Request<'_>, &mut portcullis_payload::Inspection<'_>),
-    ) -> Option<Attack> {
+    ) -> Judged {
         // The other pseudo-headers are the method and the target.
         let headers = head.headers().iter().filter(|(name, _)| !name.starts_with(b":") || *name == b":authority");
         let headers: Vec<(&[u8], &[u8])> = headers.collect();
@@ -125,105 +131,16 @@ impl Inspector {
         let mut inspection = self.scanner.begin(&rules.settings, &mut self.scratch);
         inspection.skip(known);
         inspect(&request, &mut inspection);
-        inspection.is_attack().then(|| Attack::new(&inspection.finish(), rules.settings.threshold)).flatten()
+        let attack = inspection.is_attack().then(|| Attack::new(inspection.verdict(), rules.settings.threshold));
+        Judged { attack, limit: inspection.verdict().limit() }
     }
 }
 
-/// An attack that was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attack {
-    /// For the log: what was found where, and the exception that would let it pass.
-    pub detail: String,
-    /// The payload rules that found it, each once.
-    pub found_by: Vec<Signature>,
-}
-
-/// A payload rule, for its counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signature {
-    /// A built-in one, by its name.
-    BuiltIn(&'static str),
-    /// One of the operator, by its place.
-    Own(u16),
-}
-
-impl Attack {
-    fn new(verdict: &Verdict, threshold: u16) -> Option<Self> {
-        let (family, score) = verdict.worst()?;
-        let mut findings = verdict.findings().iter().filter(|finding| finding.by.family() == family);
-        let heaviest = findings.clone().max_by_key(|finding| finding.weight)?;
-        let mut found_by: Vec<Signature> = Vec::new();
-        for name in findings.by_ref().map(|finding| match &finding.by {
-            FoundBy::BuiltIn(rule) => Signature::BuiltIn(rule.as_str()),
-            FoundBy::Own(label) => Signature::Own(label.index),
-        }) {
-            if !found_by.contains(&name) {
-                found_by.push(name);
-            }
-        }
-        let Finding { by, place, name, excerpt, .. } = heaviest;
-        let name = printable(name);
-        let family_word = family.as_str();
-        let (about, way_out) = match by {
-            FoundBy::BuiltIn(_) => {
-                (String::new(), format!("except: [{{parameter: {name:?}, families: [{family_word}]}}]"))
-            }
-            FoundBy::Own(label) => (described(label), format!("without_rules: [{}]", label.name)),
-        };
-        let detail = format!(
-            "{}{about} in {} {name:?}: {:?} ({score} of {threshold} points of {family_word}); if this is no attack: \
-             payload: {{{way_out}}}",
-            by.as_str(),
-            place.as_str(),
-            redacted(excerpt),
-        );
-        Some(Self { detail, found_by })
-    }
-}
-
-/// What the operator says about a rule.
-fn described(label: &Label) -> String {
-    let message = if label.message.is_empty() { String::new() } else { format!(" {:?}", label.message) };
-    let tags = if label.tags.is_empty() { String::new() } else { format!(" [{}]", label.tags.join(", ")) };
-    format!("{message}{tags}")
-}
-
-fn printable(name: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(name)
-}
-
-/// What matched, without what a user may have typed into it: signs stay, and of each word its first three letters; digits
-/// become `0`.
-fn redacted(excerpt: &[u8]) -> String {
-    const MOST: usize = 40;
-    let text = String::from_utf8_lossy(excerpt);
-    let mut shown = String::new();
-    let mut letters = 0;
-    for character in text.chars().take(64) {
-        let is_word = character.is_alphanumeric() || character == '_';
-        letters = if is_word { letters + 1 } else { 0 };
-        match character {
-            _ if letters == 4 => shown.push('…'),
-            _ if letters > 4 => {}
-            digit if digit.is_numeric() => shown.push('0'),
-            control if control.is_control() => shown.push(' '),
-            other => shown.push(other),
-        }
-        if shown.chars().count() >= MOST {
-            break;
-        }
-    }
-    shown
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_excerpt_shows_signs_and_no_words() {
-        assert_eq!(redacted(b"1' or name='correct horse 4711'--"), "0' or nam…='cor… hor… 000…'--");
-        assert_eq!(redacted(b"<script>\n\x00alert(document.cookie)"), "<scr…>  ale…(doc….coo…)");
-        assert!(redacted(&[0xff; 64]).chars().count() <= 40);
-    }
+/// What payload rules say of a head or a body.
+#[derive(Debug, Default)]
+pub struct Judged {
+    /// The attack that was found.
+    pub attack: Option<Attack>,
+    /// Why not all of it was looked at.
+    pub limit: Option<Limit>,
 }

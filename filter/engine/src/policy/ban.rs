@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::bans::{Ban, BanKey, Terms};
 use crate::config::Problems;
 use crate::config::document::member_path;
-use crate::config::schema::{BanKeyPart, BanSection, Config, Mode, Offence};
+use crate::config::schema::{BanKeyPart, BanSection, Config, Mode, Offence, StatusClass};
+use crate::config::section::OneOrMany;
 use crate::limits::descriptor::Ipv6Prefix;
 
 const MAX_CAPACITY: u32 = 16 * 1024 * 1024;
@@ -17,7 +18,12 @@ pub fn compile(name: &str, section: &BanSection, config: &Config, problems: &mut
     let path = member_path("bans", name);
     let before = problems.len();
     let parts = each_once(&member_path(&path, "key"), &section.key.0, BanKeyPart::as_str, problems);
-    let offences = each_once(&member_path(&path, "count"), &section.count.0, Offence::as_str, problems);
+    let responses = responses(&path, section, problems);
+    let offences = match &section.count {
+        Some(count) => each_once(&member_path(&path, "count"), &count.0, Offence::as_str, problems),
+        None if section.count_responses.is_some() => Vec::new(),
+        None => vec![Offence::AuthFailure],
+    };
     let by_identity = parts.contains(&BanKeyPart::Principal);
     let of_identified = [Offence::Forbidden, Offence::PayloadRule, Offence::Limit];
     if by_identity && let Some(never) = offences.iter().find(|offence| !of_identified.contains(offence)) {
@@ -32,6 +38,19 @@ pub fn compile(name: &str, section: &BanSection, config: &Config, problems: &mut
         if let Some(never) = offences.iter().find(|offence| matches!(offence, Offence::Unmatched | Offence::Malformed))
         {
             let problem = format!("{:?} comes before a user name is read", never.as_str());
+            problems.add_with_hint(member_path(&path, "count"), problem, "count it by `ip`");
+        }
+    }
+    let of_token = parts.iter().find(|part| matches!(part, BanKeyPart::Client | BanKeyPart::Subject));
+    if let Some(part) = of_token {
+        if !config.providers.values().any(|provider| provider.jwks.is_some() || provider.discovery.is_some()) {
+            let problem = format!("no provider takes tokens that name a {}", part.as_str());
+            let hint = "JSON Web Tokens do (`jwks`, `discovery`); ban by `ip` or `principal`";
+            problems.add_with_hint(member_path(&path, "key"), problem, hint);
+        }
+        if let Some(never) = offences.iter().find(|offence| matches!(offence, Offence::Unmatched | Offence::Malformed))
+        {
+            let problem = format!("{:?} comes before a token is read", never.as_str());
             problems.add_with_hint(member_path(&path, "count"), problem, "count it by `ip`");
         }
     }
@@ -73,6 +92,7 @@ pub fn compile(name: &str, section: &BanSection, config: &Config, problems: &mut
         name: name.to_owned(),
         key: BanKey { parts, prefix: prefix? },
         offences,
+        responses,
         terms: Terms {
             offences: count.ok()?,
             window: section.limit.window,
@@ -101,6 +121,24 @@ pub fn named(at: &str, names: &[String], config: &Config, problems: &mut Problem
         }
     }
     found
+}
+
+fn responses(path: &str, section: &BanSection, problems: &mut Problems) -> Vec<StatusClass> {
+    let Some(OneOrMany(classes)) = &section.count_responses else { return Vec::new() };
+    let at = member_path(path, "count_responses");
+    if classes.is_empty() {
+        problems.add_with_hint(at.clone(), "names no status", "such as `[401, 403, 404]`");
+    }
+    if classes.iter().any(StatusClass::is_of_server) {
+        let hint = "what fails with 5xx is the service; name statuses from 400 to 499, or `4xx`";
+        problems.add_with_hint(at.clone(), "names a failure of the service, which is no offence of a client", hint);
+    }
+    for (index, class) in classes.iter().enumerate() {
+        if classes.iter().take(index).any(|earlier| earlier == class) {
+            problems.add(format!("{at}[{index}]"), "is named twice");
+        }
+    }
+    classes.clone()
 }
 
 fn each_once<W: Copy + PartialEq>(

@@ -65,7 +65,7 @@ impl Limit {
             problems.add(member_path(&path, "capacity"), problem);
         }
         let tiers = algorithm.and_then(|own| tiers(&path, section, &own, problems));
-        let lease = algorithm.and_then(|own| lease(&path, section, &own, problems));
+        let lease = algorithm.and_then(|own| lease(&path, section, &own, tiers.as_ref(), problems));
         if problems.len() > before {
             return None;
         }
@@ -107,7 +107,13 @@ impl Limit {
 }
 
 /// What the service is asked for ahead.
-fn lease(path: &str, section: &LimitSection, own: &Algorithm, problems: &mut Problems) -> Option<Lease> {
+fn lease(
+    path: &str,
+    section: &LimitSection,
+    own: &Algorithm,
+    tiers: Option<&Tiers>,
+    problems: &mut Problems,
+) -> Option<Lease> {
     let lease = section.lease.as_ref()?;
     let (path, before) = (member_path(path, "lease"), problems.len());
     if section.scope != ScopeSection::Global {
@@ -126,6 +132,19 @@ fn lease(path: &str, section: &LimitSection, own: &Algorithm, problems: &mut Pro
         problems.add_with_hint(member_path(&path, "for"), "is not between 100ms and 1m", hint);
     } else if own.window().is_some_and(|window| window < lease.r#for.0) {
         problems.add_with_hint(member_path(&path, "for"), "is longer than the limit's window", hint);
+    }
+    // One question for a lease is asked for every client, whatever its tier.
+    for (tier, algorithm) in tiers.iter().flat_map(|tiers| &tiers.values) {
+        let most = algorithm.most_at_once();
+        if problems.len() == before && lease.size > most {
+            let problem = format!("{} is more than the tier {tier:?} ever admits at once: {most}", lease.size);
+            let hint = "make it a small share of what the smallest tier admits, or give that tier a limit of its own";
+            problems.add_with_hint(member_path(&path, "size"), problem, hint);
+        }
+        if problems.len() == before && algorithm.window().is_some_and(|window| window < lease.r#for.0) {
+            let problem = format!("is longer than the window of the tier {tier:?}");
+            problems.add_with_hint(member_path(&path, "for"), problem, hint);
+        }
     }
     (problems.len() == before).then_some(Lease { size: size?, length: lease.r#for.0 })
 }

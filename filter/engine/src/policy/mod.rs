@@ -18,6 +18,7 @@ mod responses;
 mod rule;
 mod salvage;
 mod services;
+mod shared_memory;
 mod surge;
 
 use std::collections::HashMap;
@@ -51,6 +52,7 @@ pub use provider::{
 };
 pub use rule::{HeaderRules, Required, Rule, Who};
 pub use services::InternalTokens;
+pub use shared_memory::SharedMemory;
 pub use surge::{Surge, SurgeUse};
 
 /// Looks up a variable of the VM's environment, where secrets come from.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use portcullis_payload::own::OwnRules;
-use portcullis_payload::{Exception, Family, RuleId, Settings};
+use portcullis_payload::{Exception, Family, Place, RuleId, Settings};
 
 use crate::config::Problems;
 use crate::config::document::member_path;
-use crate::config::schema::{Mode, OwnRuleSection, PayloadSection};
+use crate::config::schema::{Mode, OwnRuleSection, PayloadPlace, PayloadSection};
 use crate::payload::PayloadRules;
 
 /// Rules of the operator: as written, for their names, and as compiled, in the same order.
@@ -49,16 +49,30 @@ pub fn compile(at: &str, section: &PayloadSection, own: &Own<'_>, problems: &mut
     let mut except = Vec::new();
     for (index, exception) in section.except.iter().enumerate() {
         let at = format!("{}[{index}]", member_path(at, "except"));
-        let (name, is_prefix) = match exception.parameter.strip_suffix('*') {
-            Some(start) => (start, true),
-            None => (exception.parameter.as_str(), false),
+        let (name, is_prefix) = match exception.parameter.as_deref() {
+            None => (None, false),
+            Some(text) => match text.strip_suffix('*') {
+                Some(start) => (Some(start), true),
+                None => (Some(text), false),
+            },
         };
-        if name.is_empty() {
-            let hint = "name it, or switch payload rules off here with `rules: off`";
-            problems.add_with_hint(member_path(&at, "parameter"), "takes every parameter", hint);
+        let place = exception.place.map(place);
+        match (name, is_prefix, place) {
+            (None, _, None) => {
+                problems.add_with_hint(
+                    at.as_str(),
+                    "names neither a parameter nor a place",
+                    "write `parameter` or `place`",
+                );
+            }
+            (Some(""), true, None) => {
+                let hint = "name it, or the `place`, or switch payload rules off here with `rules: off`";
+                problems.add_with_hint(member_path(&at, "parameter"), "takes every parameter", hint);
+            }
+            _ => {}
         }
         let families = families(&member_path(&at, "families"), &exception.families, problems);
-        except.push(Exception { name: name.as_bytes().to_vec(), is_prefix, families });
+        except.push(Exception { place, name: name.map(|name| name.as_bytes().to_vec()), is_prefix, families });
     }
     if section.max_inflated.as_usize() < section.max_body.as_usize() {
         problems.add(member_path(at, "max_inflated"), "is less than `max_body`");
@@ -83,6 +97,24 @@ pub fn compile(at: &str, section: &PayloadSection, own: &Own<'_>, problems: &mut
         max_inflated: section.max_inflated.as_usize(),
         grpc: section.grpc,
     }))
+}
+
+fn place(word: PayloadPlace) -> Place {
+    match word {
+        PayloadPlace::Query => Place::Query,
+        PayloadPlace::Form => Place::Form,
+        PayloadPlace::Json => Place::Json,
+        PayloadPlace::Cookie => Place::Cookie,
+        PayloadPlace::Header => Place::Header,
+        PayloadPlace::Path => Place::Path,
+        PayloadPlace::Multipart => Place::Multipart,
+        PayloadPlace::Xml => Place::Xml,
+        PayloadPlace::Text => Place::Text,
+        PayloadPlace::Name => Place::Name,
+        PayloadPlace::UserAgent => Place::UserAgent,
+        PayloadPlace::Referer => Place::Referer,
+        PayloadPlace::Upload => Place::Upload,
+    }
 }
 
 fn families(at: &str, names: &[String], problems: &mut Problems) -> Vec<Family> {

@@ -1,6 +1,7 @@
 //! What the checks have found out. A walk that stops for something that is not there yet leaves it behind, and goes on with it.
 
 use crate::engine::Passage;
+use crate::http::Headers;
 use crate::principal::Principal;
 use crate::routes::Selected;
 
@@ -22,12 +23,16 @@ pub struct Found {
     pub(super) let_in: bool,
     /// ... by `on_error: allow`, which excuses from scopes and roles alone.
     pub(super) excused: bool,
+    /// A provider could not be asked, and the request goes on without its word, by `on_error: allow`.
+    pub(super) unvouched: bool,
     /// What the route said about the policy.
     pub(super) selected: Selected,
     /// What goes on to the service, and back.
     pub(super) passage: Passage,
     /// Which checks the body is read for, once it is there.
     pub(super) judged_by: Judges,
+    /// What the body ended in.
+    pub(super) trailers: Headers,
 }
 
 impl Default for Found {
@@ -39,10 +44,19 @@ impl Default for Found {
             others: Vec::new(),
             let_in: false,
             excused: false,
+            unvouched: false,
             selected: Selected::Nothing,
             passage: Passage::default(),
             judged_by: Judges::default(),
+            trailers: Headers::default(),
         }
+    }
+}
+
+impl Found {
+    /// The body that it waits for ends in these trailers.
+    pub fn end_in(&mut self, trailers: Headers) {
+        self.trailers = trailers;
     }
 }
 

@@ -123,7 +123,7 @@ impl<'a> Walk<'a> {
                 Ok(answer) => {
                     self.tell_standings(rule, &group, Some(&answer));
                     if group.is_leased {
-                        spent.extend(group.limits.into_iter().map(|asked| (asked.limit, asked.descriptor)));
+                        spent.extend(group.limits.iter().map(|asked| (asked.limit, asked.holder())));
                     }
                 }
                 Err(failure) => {
@@ -213,11 +213,13 @@ impl<'a> Walk<'a> {
                 .or(by_headers)
                 .cloned()
                 .unwrap_or_default();
-            let local = asked.standing.map(|standing| (standing.remaining, standing.more_after));
+            let local = asked.standing.map(|standing| asked.algorithm.told(&standing));
             let said = status.remaining.map(|remaining| (remaining, status.reset_after.unwrap_or_default()));
             let Some((remaining, more_after)) = said.or(local) else { continue };
             let name = self.policy.limit_label(asked.limit).unwrap_or_default();
             let (quota, window) = quota_of(asked, &status);
+            // A service whose limit is the wider one, and that does not say what it is.
+            let remaining = remaining.min(quota);
             let (mut policy, mut standing) = (String::new(), String::new());
             if told.are_standard()
                 && headers::push_quota(&mut policy, name, quota, window).is_ok()

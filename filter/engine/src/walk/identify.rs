@@ -69,6 +69,7 @@ impl<'a> Walk<'a> {
             Err(Refusal::LetIn(denial)) => {
                 self.found.let_in = true;
                 self.found.excused = true;
+                self.found.unvouched = true;
                 return self.tolerate(Mode::Monitor, denial);
             }
         };
@@ -97,6 +98,7 @@ impl<'a> Walk<'a> {
         {
             return Err(Refusal::LetIn(denial));
         }
+        self.found.unvouched |= !excused.is_empty();
         for denial in excused {
             self.tolerate(Mode::Monitor, denial).map_err(Refusal::Wait)?;
         }
@@ -117,7 +119,7 @@ impl<'a> Walk<'a> {
         let Some(credential) = credentials::find(self.head, path, sources)? else {
             return self.vouched_by_certificate(candidates());
         };
-        self.check_claimed_name(&credential).map_err(Refusal::Wait)?;
+        self.check_claims(&credential).map_err(Refusal::Wait)?;
         let verified = self.verify(candidates(), &credential);
         let strips = match &verified {
             Ok(principal) => policy.providers.get(usize::from(principal.provider)).is_some_and(|found| found.strip),

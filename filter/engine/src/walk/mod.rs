@@ -23,7 +23,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::answer::{Answer, Denial, LocalAnswer, Reason};
-use crate::bans::Stage;
+use crate::bans::{Claimed, Stage};
 use crate::config::schema::Serve;
 use crate::engine::{Engine, HeaderChange, Passage, plain_text};
 use crate::http::path::PathOptions;
@@ -52,12 +52,14 @@ pub struct Progress {
     pub charged_by_address: bool,
     /// What the response is to say about them.
     pub told: Vec<HeaderChange>,
-    /// That its sender is banned was recorded already, in monitor mode.
-    pub noted_ban: bool,
-    /// The user name that its credential claims, where a ban asks for it.
-    pub claimed_name: Option<Vec<u8>>,
+    /// The bans of which it was recorded already, in monitor mode, that they hold.
+    pub noted_bans: Vec<usize>,
+    /// What its credentials claim, where a ban asks for it.
+    pub claimed: Claimed,
     /// The first reason for which it would have been refused, had it not been in monitor mode.
     pub watched: Option<Reason>,
+    /// It would have ended, were what is only tried in monitor mode enforced; not for a check that its rule watches by name.
+    pub would_end: bool,
     /// It has been refused for an offence already, perhaps in monitor mode.
     pub offended: bool,
     /// What was charged, where the response may settle it.
@@ -210,8 +212,14 @@ impl<'a> Walk<'a> {
             });
         }
         self.wait_for_body(rule)?;
+        Ok(self.let_in())
+    }
+
+    /// All checks have passed: what goes on.
+    fn let_in(mut self) -> Passage {
+        self.found.passage.answerable = self.answerable();
         self.pass();
-        Ok(self.found.passage)
+        self.found.passage
     }
 
     fn address(&self) -> Option<IpAddr> {

@@ -1,5 +1,7 @@
 //! Payload rules on the walk: the head at once, the body once it is there.
 
+use std::borrow::Cow;
+
 use portcullis_payload::arguments::Known;
 
 use crate::answer::{Denial, Reason};
@@ -7,7 +9,9 @@ use crate::config::schema::{Mode, OnOver};
 use crate::counters::CounterId;
 use crate::engine::Passage;
 use crate::input::{Typed, TypedBody};
-use crate::payload::{Attack, EncodingError, PayloadRules, Signature, decoded, grpc, is_upgrade_with_body};
+use crate::payload::{
+    EncodingError, Extent, Judged, PayloadRules, Signature, decoded, excess, grpc, is_upgrade_with_body,
+};
 use crate::policy::Rule;
 
 use super::{Stop, Walk};
@@ -76,11 +80,11 @@ impl<'a> Walk<'a> {
         if is_upgrade_with_body(self.head) {
             self.tolerate(self.payload_mode(rule, rules), Denial::new(Reason::UpgradeWithBody, ""))?;
         }
-        let attack = match &mut self.engine.inspector {
+        let judged = match &mut self.engine.inspector {
             Some(inspector) => inspector.judge_head(rules, self.head, Known { parameters: known, strings: &[] }),
-            None => None,
+            None => Judged::default(),
         };
-        self.tolerate_attack(rule, rules, attack)
+        self.tolerate_judged(rule, rules, judged)
     }
 
     /// Stops where the body has to be judged before the request may go on.
@@ -124,6 +128,7 @@ impl<'a> Walk<'a> {
             };
             let known = self.check_input_body(rule, bytes, is_whole)?;
             if let Some(rules) = rule.payload.as_ref().filter(|_| self.found.judged_by.payload.is_some()) {
+                self.check_trailers(rule, rules)?;
                 let body = match Body::cut(bytes, rules.max_body) {
                     Body::Whole(bytes) if !is_whole => Body::Longer(bytes),
                     body => body,
@@ -131,8 +136,20 @@ impl<'a> Walk<'a> {
                 self.check_body(rule, rules, body, &known)?;
             }
         }
-        self.pass();
-        Ok(self.found.passage)
+        Ok(self.let_in())
+    }
+
+    /// Services read trailers as headers, or into them (RFC 9110, 6.5).
+    fn check_trailers(&mut self, rule: &Rule, rules: &PayloadRules) -> Result<(), Stop> {
+        let trailers = std::mem::take(&mut self.found.trailers);
+        if trailers.iter().next().is_none() {
+            return Ok(());
+        }
+        let judged = match &mut self.engine.inspector {
+            Some(inspector) => inspector.judge_trailers(rules, self.head, &trailers),
+            None => Judged::default(),
+        };
+        self.tolerate_judged(rule, rules, judged)
     }
 
     fn check_body(&mut self, rule: &Rule, rules: &PayloadRules, body: Body<'_>, known: &TypedBody) -> Result<(), Stop> {
@@ -159,8 +176,12 @@ impl<'a> Walk<'a> {
             Some(_) => Vec::new(),
             None => self.head.headers().get_all("content-encoding").collect(),
         };
-        let lenient = !is_whole || rules.on_over == OnOver::ScanPrefix;
-        let plain = match decoded(&codings, bytes, rules.max_inflated, !lenient) {
+        let extent = match rules.on_over {
+            _ if !is_whole => Extent::Beginning,
+            OnOver::ScanPrefix => Extent::WholeForBeginning,
+            OnOver::Deny => Extent::Whole,
+        };
+        let plain = match decoded(&codings, bytes, rules.max_inflated, extent) {
             Ok(plain) => plain,
             Err(error) => {
                 let (reason, detail) = match error {
@@ -171,25 +192,42 @@ impl<'a> Walk<'a> {
                 return self.tolerate(mode, Denial::new(reason, detail));
             }
         };
-        let attack = match &mut self.engine.inspector {
+        let judged = match &mut self.engine.inspector {
             Some(inspector) => {
                 let known = Known { parameters: &known.fields, strings: &known.strings };
-                inspector.judge_body(rules, self.head, &plain, known)
+                let judged = inspector.judge_body(rules, self.head, &plain, known);
+                let is_coded = matches!(plain, Cow::Owned(_)) && message.is_none();
+                match is_coded && judged.attack.is_none() {
+                    true => {
+                        let coded = inspector.judge_coded(rules, self.head, bytes);
+                        Judged { attack: coded.attack, limit: judged.limit.or(coded.limit) }
+                    }
+                    false => judged,
+                }
             }
-            None => None,
+            None => Judged::default(),
         };
-        self.tolerate_attack(rule, rules, attack)
+        self.tolerate_judged(rule, rules, judged)
     }
 
-    fn tolerate_attack(&mut self, rule: &Rule, rules: &PayloadRules, attack: Option<Attack>) -> Result<(), Stop> {
-        let Some(attack) = attack else { return Ok(()) };
-        for signature in attack.found_by {
-            self.engine.counters.add(match signature {
-                Signature::BuiltIn(name) => CounterId::Payload(self.found.rule, name),
-                Signature::Own(index) => CounterId::OwnPayload(self.found.rule, index),
-            });
+    fn tolerate_judged(&mut self, rule: &Rule, rules: &PayloadRules, judged: Judged) -> Result<(), Stop> {
+        if let Some(attack) = judged.attack {
+            for signature in attack.found_by {
+                self.engine.counters.add(match signature {
+                    Signature::BuiltIn(name) => CounterId::Payload(self.found.rule, name),
+                    Signature::Own(index) => CounterId::OwnPayload(self.found.rule, index),
+                });
+            }
+            let denial = Denial::new(Reason::PayloadAttack, attack.detail).findings(attack.findings);
+            self.tolerate(self.payload_mode(rule, rules), denial)?;
         }
-        self.tolerate(self.payload_mode(rule, rules), Denial::new(Reason::PayloadAttack, attack.detail))
+        // No family, exception or threshold bears on this: what was not looked at may hold anything.
+        if let Some(limit) = judged.limit {
+            let (word, detail) = excess(limit);
+            self.engine.counters.add(CounterId::Payload(self.found.rule, word));
+            self.tolerate(self.payload_mode(rule, rules), Denial::new(Reason::PayloadTooCostly, detail))?;
+        }
+        Ok(())
     }
 
     fn payload_mode(&self, rule: &Rule, rules: &PayloadRules) -> Mode {

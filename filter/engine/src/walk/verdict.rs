@@ -75,6 +75,7 @@ impl Walk<'_> {
                 | Reason::LimitOverflow
                 | Reason::LimitUnavailable
                 | Reason::Banned
+                | Reason::BanOverflow
                 | Reason::BansUnavailable
         );
         let serves = self.policy.rules.get(usize::from(self.found.rule)).is_some_and(|rule| rule.serve.is_some());
@@ -90,6 +91,7 @@ impl Walk<'_> {
         self.engine.decide(self.found.rule, denial.reason, verdict, subject);
         if verdict == Verdict::Monitored {
             self.progress.watched.get_or_insert(denial.reason);
+            self.progress.would_end |= !self.only_watches(denial.reason);
         }
         self.audit(Decided::Refused(denial, verdict));
         self.count_offence(denial, verdict);

@@ -5,15 +5,25 @@ use crate::own::Kind;
 use crate::verdict::{Place, Source};
 
 use super::duplicates::{self, Part};
-use super::{MOST, Request, Values, charset, graphql, json, multipart, protobuf, xml};
+use super::{MOST, Request, Values, charset, data, graphql, grpc_web, json, multipart, protobuf, xml};
 
 /// Hands on the values of the body.
 pub fn inspect(request: &Request<'_>, values: &mut Values<'_, '_>) {
     let declared = request.header(b"content-type").unwrap_or_default();
-    let kind = trimmed(part(declared, 0, declared.iter().position(|&b| b == b';').unwrap_or(declared.len())))
-        .to_ascii_lowercase();
+    let kind = media_type(declared);
     if kind == b"application/grpc" || kind == b"application/grpc+proto" {
         return protobuf::inspect(request.body, values);
+    }
+    if kind.starts_with(b"application/grpc-web") && grpc_web::inspect(&kind, request.body, values) {
+        return;
+    }
+    if let Some(data) = data::of(&kind, request.body) {
+        if is_protobuf(&kind) && protobuf::is_message(request.body) {
+            data::pairs(request.body, Source { place: Place::Text, name: b"" }, values);
+            return protobuf::inspect(request.body, values);
+        }
+        values.own(Kind::Text, b"", request.body);
+        return data::inspect(data, request.body, (Place::Text, b""), request.body.len(), values);
     }
     let body = charset::in_utf8(request.body);
     let body = &*body;
@@ -74,6 +84,22 @@ fn pairs_or_text(body: &[u8], values: &mut Values<'_, '_>, query: Part<'_>) {
 pub fn text(body: &[u8], values: &mut Values<'_, '_>) {
     values.own(Kind::Text, b"", body);
     values.give(Place::Text, b"", body);
+}
+
+/// A type without its parameters, in lower case.
+pub fn media_type(declared: &[u8]) -> Vec<u8> {
+    let end = declared.iter().position(|&b| b == b';').unwrap_or(declared.len());
+    trimmed(part(declared, 0, end)).to_ascii_lowercase()
+}
+
+fn is_protobuf(kind: &[u8]) -> bool {
+    [
+        &b"application/x-protobuf"[..],
+        b"application/protobuf",
+        b"application/vnd.google.protobuf",
+        b"application/x-google-protobuf",
+    ]
+    .contains(&kind)
 }
 
 /// Whether a type says JSON: one document, or one for each line.

@@ -20,7 +20,8 @@ pub struct Group {
     hash: u64,
     /// Where each stands.
     places: Vec<Place>,
-    name: Vec<u8>,
+    /// How each is written.
+    names: Vec<Vec<u8>>,
     values: Vec<Vec<u8>>,
 }
 
@@ -29,7 +30,7 @@ pub struct Group {
 pub fn groups(parts: &[Part<'_>], earlier: usize) -> Vec<Group> {
     let repeated = repeated(parts, earlier).into_iter();
     let mut groups: Vec<Group> =
-        repeated.map(|hash| Group { hash, places: Vec::new(), name: Vec::new(), values: Vec::new() }).collect();
+        repeated.map(|hash| Group { hash, places: Vec::new(), names: Vec::new(), values: Vec::new() }).collect();
     if groups.is_empty() {
         return groups;
     }
@@ -37,25 +38,27 @@ pub fn groups(parts: &[Part<'_>], earlier: usize) -> Vec<Group> {
         part.each(|place, name, value| {
             let Ok(index) = groups.binary_search_by_key(&hash(name), |group| group.hash) else { return };
             let Some(group) = groups.get_mut(index) else { return };
-            if group.values.is_empty() {
-                group.name = name.to_vec();
-            }
             group.places.push(place);
+            group.names.push(name.to_vec());
             group.values.push(value.to_vec());
         });
     }
     groups
 }
 
-/// Asks the built-in rules about the values of each group together.
+/// Asks the built-in rules about the values of each group together, but those that are known to hold no attack: each by its own name, for
+/// a schema that knows `id` says nothing of `ID`.
 pub fn inspect(groups: &[Group], values: &mut Values<'_, '_>) {
     if values.count > MOST {
         return;
     }
+    let known = values.inspection.known();
     for group in groups {
-        let Some(&place) = group.places.first() else { continue };
-        if !values.inspection.known().has(place, &group.name) {
-            values.inspection.joined(Source { place, name: &group.name }, &group.values);
+        let members = group.places.iter().zip(&group.names).zip(&group.values);
+        let judged: Vec<_> = members.filter(|((place, name), _)| !known.has(**place, name)).collect();
+        if let [((place, name), _), _, ..] = *judged {
+            let together: Vec<Vec<u8>> = judged.iter().map(|(_, value)| (*value).clone()).collect();
+            values.inspection.joined(Source { place: *place, name }, &together);
         }
     }
 }
@@ -67,6 +70,7 @@ pub fn ask_own(groups: &[Group], inspection: &mut Inspection<'_>) {
         return;
     }
     for group in groups {
+        let name = group.names.first().map_or(&b""[..], Vec::as_slice);
         let mut kinds: Vec<Kind> = Vec::new();
         for kind in group.places.iter().filter_map(|place| kind(*place)) {
             if !kinds.contains(&kind) {
@@ -78,11 +82,11 @@ pub fn ask_own(groups: &[Group], inspection: &mut Inspection<'_>) {
                 let there = group.places.iter().zip(&group.values).filter(|(place, _)| kind(**place) == Some(*one));
                 let there: Vec<Vec<u8>> = there.map(|(_, value)| value.clone()).collect();
                 if there.len() > 1 {
-                    inspection.own_joined(&[*one], &group.name, &there);
+                    inspection.own_joined(&[*one], name, &there);
                 }
             }
         }
-        inspection.own_joined(&kinds, &group.name, &group.values);
+        inspection.own_joined(&kinds, name, &group.values);
     }
 }
 

@@ -2,9 +2,11 @@
 
 mod body;
 mod charset;
+mod data;
 mod decode;
 mod duplicates;
 mod graphql;
+mod grpc_web;
 mod headers;
 mod json;
 mod multipart;
@@ -17,14 +19,14 @@ mod xml;
 use crate::bytes::{part, rest, trimmed};
 use crate::own::Kind;
 use crate::protocol;
-use crate::rules::id;
 use crate::scanner::Inspection;
-use crate::verdict::{Place, Source};
+use crate::verdict::{Limit, Place, Source};
 
 use duplicates::Part;
-use headers::HeaderKind;
+use headers::{Credentials, HeaderKind};
 
 pub use decode::percent_decoded;
+pub use multipart::MOST_PARTS;
 pub use pairs::each as each_pair;
 
 /// Values of a request that were checked against a type which leaves no room for an attack: they are not judged.
@@ -78,7 +80,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Values of one request that are read at most. A request with more is an attack on the reading: it is refused, not half read.
+/// Values of the head, and of the body, that are read at most, names among them. What has more is not half read: [`Limit::Values`].
 pub const MOST: usize = 20_000;
 
 /// Hands every value of the request to the inspection.
@@ -108,6 +110,33 @@ pub fn inspect_body(request: &Request<'_>, inspection: &mut Inspection<'_>) {
     inspection.judge_own();
 }
 
+/// Hands the trailers of a body to the inspection, as the headers that services make of them. What `request` has is its head.
+pub fn inspect_trailers(request: &Request<'_>, trailers: &[(&[u8], &[u8])], inspection: &mut Inspection<'_>) {
+    if inspection.settings().protocol {
+        protocol::judge_headers(trailers, request.method, inspection);
+    }
+    own::head(request, inspection);
+    inspection.head_is_done();
+    own::headers(trailers, inspection);
+    let mut values = Values { inspection, count: 0 };
+    for &(name, value) in trailers {
+        values.header(name, value);
+    }
+    inspection.judge_own();
+}
+
+/// Hands on what a compressed body, as it came, holds for a reader of forms.
+pub fn inspect_coded(request: &Request<'_>, inspection: &mut Inspection<'_>) {
+    let source = Source { place: Place::Form, name: b"" };
+    data::pairs(request.body, source, &mut Values { inspection, count: 0 });
+}
+
+/// Whether some reader would take bytes for text, by their beginning: for JSON, XML, or a text without encodings that hide it.
+#[must_use]
+pub fn reads_as_text(bytes: &[u8]) -> bool {
+    !data::is_binary(bytes)
+}
+
 fn inspect_values_of_head(request: &Request<'_>, inspection: &mut Inspection<'_>) -> usize {
     if inspection.settings().protocol {
         protocol::judge(request, inspection);
@@ -122,7 +151,7 @@ fn inspect_values_of_head(request: &Request<'_>, inspection: &mut Inspection<'_>
         .filter(|s| s.len() > 15 || !s.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')))
     {
         if segment.len() + 1 < path.len() || path.first() == Some(&b'/') {
-            values.give(Place::Path, b"segment", &percent_decoded(segment, false));
+            values.give(Place::Path, b"", &percent_decoded(segment, false));
         }
     }
     values.pairs(Place::Query, query);
@@ -145,7 +174,7 @@ impl Values<'_, '_> {
         if self.count <= MOST {
             self.inspection.value(Source { place, name }, value);
         } else if self.count == MOST + 1 {
-            self.inspection.note(id::PROTOCOL_TOO_COSTLY, Source { place, name }, b"");
+            self.inspection.exceed(Limit::Values);
         }
     }
 
@@ -215,9 +244,13 @@ impl Values<'_, '_> {
             }
             HeaderKind::UserAgent => self.give(Place::UserAgent, name, value),
             HeaderKind::Referer => self.give(Place::Referer, name, &percent_decoded(value, false)),
-            HeaderKind::Silent => {}
-            HeaderKind::Formal if headers::is_formal(value) => {}
-            HeaderKind::Formal | HeaderKind::Other => self.give(Place::Header, name, trimmed(value)),
+            HeaderKind::Credentials => match headers::credentials(value) {
+                Credentials::Token => {}
+                Credentials::User(user) => self.give(Place::Header, name, &user),
+                Credentials::Text(text) => self.give(Place::Header, name, text),
+            },
+            HeaderKind::Formal(form) if form.fits(value) => {}
+            HeaderKind::Formal(_) | HeaderKind::Other => self.give(Place::Header, name, trimmed(value)),
         }
     }
 }

@@ -1,15 +1,20 @@
 //! The parts of a multipart body (RFC 7578), read as leniently as the frameworks behind read them.
 
 use crate::bytes::{at, contains, find, part, rest, trimmed};
+use crate::form_data;
 use crate::own::Kind;
 use crate::protocol;
 use crate::rules::id;
-use crate::verdict::{Place, Source};
+use crate::verdict::{Limit, Place, Source};
 
-use super::{Values, body, json, parameters};
+use super::{Values, body, data, json, parameters, xml};
 
-/// Parts that are read; more than a form ever has.
-const PARTS: usize = 256;
+/// Parts that are read; more than a form ever has. A body with more is not half read: [`Limit::Parts`].
+pub const MOST_PARTS: usize = 256;
+
+/// Boundaries that the parts are looked for with, and the longest one; RFC 2046 has 70 bytes.
+const READINGS: usize = 6;
+const LONGEST_BOUNDARY: usize = 200;
 
 /// A field that is no file: its name and its value.
 pub type Field<'a> = (&'a [u8], &'a [u8]);
@@ -17,9 +22,15 @@ pub type Field<'a> = (&'a [u8], &'a [u8]);
 /// Hands on names, file names, part headers and text parts. Gives the fields.
 pub fn inspect<'a>(content_type: &[u8], text: &'a [u8], values: &mut Values<'_, '_>) -> Vec<Field<'a>> {
     let mut fields = Vec::new();
-    let mut is_read = false;
-    for boundary in boundaries(content_type) {
-        let delimiter = [b"--", boundary].concat();
+    let boundaries = boundaries(content_type);
+    let (mut is_read, mut is_left_out) = (false, boundaries.len() > READINGS);
+    for boundary in boundaries.into_iter().take(READINGS) {
+        // Looking for one that repeats itself takes as long as it is.
+        if boundary.len() > LONGEST_BOUNDARY {
+            is_left_out = true;
+            continue;
+        }
+        let delimiter = [b"--", boundary.as_slice()].concat();
         let (strict, loose) = (lines(text, &delimiter, true), lines(text, &delimiter, false));
         is_read |= !loose.is_empty();
         parts(text, &strict, &mut fields, values);
@@ -28,23 +39,50 @@ pub fn inspect<'a>(content_type: &[u8], text: &'a [u8], values: &mut Values<'_, 
             parts(text, &loose, &mut fields, values);
         }
     }
-    if !is_read {
+    if is_left_out {
+        values.inspection.exceed(Limit::Parts);
+    }
+    if !is_read || is_left_out {
         body::text(text, values);
     }
     fields
 }
 
-/// What readers take for the boundary: some know no single quotes, to some it ends with a comma.
-fn boundaries(content_type: &[u8]) -> Vec<&[u8]> {
-    let Some(boundary) = parameters::first(content_type, b"boundary") else { return vec![b""] };
-    let mut readings = vec![boundary];
-    if let Some(comma) = boundary.iter().position(|&b| b == b',') {
-        readings.push(part(boundary, 0, comma));
+/// What readers take for the boundary: some know no single quotes, to some it ends with a comma, and some look for its name as a text
+/// anywhere in the line (PHP). At most so many that it shows where there are more.
+fn boundaries(content_type: &[u8]) -> Vec<Vec<u8>> {
+    const NAME: &[u8] = b"boundary";
+    let mut readings: Vec<Vec<u8>> = Vec::new();
+    let mut add = |reading: &[u8]| {
+        if readings.len() <= READINGS && !reading.is_empty() && !readings.iter().any(|known| known == reading) {
+            readings.push(reading.to_vec());
+        }
+    };
+    parameters::each(content_type, |name, value| {
+        if trimmed(name).eq_ignore_ascii_case(NAME) {
+            add(value);
+        }
+    });
+    if let Some((extended, _)) = parameters::extended(content_type, NAME) {
+        add(&extended);
     }
-    if let Some(start) = find(content_type, boundary, 0).and_then(|start| start.checked_sub(1))
-        && at(content_type, start) == b'\''
-    {
-        readings.push(part(content_type, start, start + boundary.len() + 2));
+    let lower = content_type.to_ascii_lowercase();
+    let mut from = 0;
+    for _ in 0..READINGS {
+        let Some(equals) = find(&lower, NAME, from).and_then(|start| find(content_type, b"=", start)) else { break };
+        from = equals;
+        let value = rest(content_type, equals + 1);
+        let inner = value.strip_prefix(b"\"");
+        let is_end = |byte: &u8| if inner.is_some() { *byte == b'"' } else { matches!(byte, b',' | b';') };
+        let value = inner.unwrap_or(value);
+        let value = part(value, 0, value.iter().position(is_end).unwrap_or(value.len()));
+        add(value);
+        add(trimmed(value.split(|byte| *byte == b'"').next().unwrap_or_default()));
+    }
+    if find(&lower, NAME, from).is_some_and(|start| contains(rest(&lower, start), b"=")) {
+        readings.resize(READINGS + 1, Vec::new());
+    } else if readings.is_empty() {
+        readings.push(Vec::new());
     }
     readings
 }
@@ -61,7 +99,7 @@ struct Delimiter {
 fn lines(text: &[u8], delimiter: &[u8], strict: bool) -> Vec<Delimiter> {
     let mut found = Vec::new();
     let mut from = 0;
-    while let Some(start) = find(text, delimiter, from).filter(|_| found.len() <= PARTS) {
+    while let Some(start) = find(text, delimiter, from).filter(|_| found.len() <= MOST_PARTS + 1) {
         let end = start + delimiter.len();
         let after = rest(text, end);
         let is_last = after.starts_with(b"--");
@@ -81,9 +119,9 @@ fn parts<'a>(text: &'a [u8], delimiters: &[Delimiter], fields: &mut Vec<Field<'a
     // What stands before the first one and behind the last one is nothing to most readers, but not to all.
     around(part(text, 0, first.start), values);
     for (number, delimiter) in delimiters.iter().enumerate() {
-        if number >= PARTS {
-            values.inspection.note(id::PROTOCOL_TOO_COSTLY, Source { place: Place::Multipart, name: b"" }, b"");
-            return;
+        // The delimiter behind the last part begins none.
+        if number > MOST_PARTS || (number == MOST_PARTS && !delimiter.is_last) {
+            return values.inspection.exceed(Limit::Parts);
         }
         let end = delimiters.get(number + 1).map_or(text.len(), |next| next.start);
         let piece = part(text, delimiter.end, end);
@@ -109,15 +147,19 @@ struct Head<'a> {
     /// Whether all readers take it for a file.
     is_file: bool,
     kind: Option<&'a [u8]>,
+    /// Whether it says what the part is for.
+    has_disposition: bool,
 }
 
 fn one<'a>(piece: &'a [u8], values: &mut Values<'_, '_>) -> Option<Field<'a>> {
     let blanks = piece.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
     let piece = rest(piece, blanks);
     let piece = piece.strip_prefix(b"\r\n").or_else(|| piece.strip_prefix(b"\n")).unwrap_or(piece);
+    let is_file = form_data::is_file(piece);
     let (head, content) = divided(piece);
     let content = content.strip_suffix(b"\r\n").or_else(|| content.strip_suffix(b"\n")).unwrap_or(content);
-    let head = read_head(head, values);
+    let mut head = read_head(head, values);
+    head.is_file = is_file;
     values.give(Place::Name, head.name, head.name);
     values.own(Kind::BodyName, head.name, head.name);
     for file in &head.files {
@@ -135,9 +177,23 @@ fn one<'a>(piece: &'a [u8], values: &mut Values<'_, '_>) -> Option<Field<'a>> {
         || ["text/", "application/json", "application/xml", "application/x-www-form", "application/graphql"]
             .iter()
             .any(|known| is_kind(known));
+    // Who reads fields needs names, and a type says what a part without one is.
+    let is_nameless = !head.has_disposition && head.kind.is_some();
+    let declared = body::media_type(head.kind.unwrap_or_default());
+    if (head.is_file || is_nameless)
+        && let Some(data) = data::of(&declared, content)
+    {
+        data::inspect(data, content, (Place::Multipart, head.name), data::LOOKED_AT, values);
+        return None;
+    }
     if head.is_file && !is_text {
         // The start of any file shows what it is.
-        values.give(Place::Multipart, head.name, part(content, 0, 512));
+        values.give(Place::Multipart, head.name, part(content, 0, data::LOOKED_AT));
+        return None;
+    }
+    if is_nameless && declared.ends_with(b"xml") {
+        // The document that attachments belong to (RFC 2387).
+        xml::inspect(content, values);
         return None;
     }
     values.own(Kind::Multipart, head.name, content);
@@ -173,6 +229,7 @@ fn divided(piece: &[u8]) -> (&[u8], &[u8]) {
 fn read_head<'a>(text: &'a [u8], values: &mut Values<'_, '_>) -> Head<'a> {
     let mut head = Head::default();
     let mut rest_of_head = text;
+    let (mut dispositions, mut kinds) = (0, 0);
     while !rest_of_head.is_empty() {
         let line = trimmed(folded(&mut rest_of_head));
         let colon = line.iter().position(|&b| b == b':');
@@ -180,16 +237,20 @@ fn read_head<'a>(text: &'a [u8], values: &mut Values<'_, '_>) -> Head<'a> {
             Some(colon) => (trimmed(part(line, 0, colon)), trimmed(rest(line, colon + 1))),
             None => (line, line),
         };
-        protocol::part_header(key, value, values.inspection);
+        protocol::part_header(key, colon.map(|_| value), values.inspection);
         if key.eq_ignore_ascii_case(b"content-disposition") {
+            dispositions += 1;
+            head.has_disposition = true;
             disposition(value, &mut head, values);
             continue;
         }
         if key.eq_ignore_ascii_case(b"content-type") {
+            kinds += 1;
             head.kind = Some(value);
         }
         values.give(Place::Header, key, value);
     }
+    protocol::part_head(text, dispositions, kinds, values.inspection);
     head
 }
 
@@ -216,8 +277,6 @@ fn disposition<'a>(value: &'a [u8], head: &mut Head<'a>, values: &mut Values<'_,
             values.give(Place::Name, value, value);
         } else if is(b"filename") {
             head.files.push(value.to_vec());
-            // With a capital, a blank or nothing in it, some readers see no file.
-            head.is_file |= key == b"filename" && !value.is_empty();
         }
     });
     if let Some((file, charset)) = parameters::extended(value, b"filename") {

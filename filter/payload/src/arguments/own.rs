@@ -2,9 +2,8 @@
 
 use crate::bytes::{part, rest, trimmed};
 use crate::own::Kind;
-use crate::rules::id;
 use crate::scanner::Inspection;
-use crate::verdict::{Place, Source};
+use crate::verdict::{Limit, Place};
 
 use super::duplicates::{self, Part};
 use super::{MOST, Request, pairs, percent_decoded};
@@ -29,7 +28,25 @@ pub fn head(request: &Request<'_>, inspection: &mut Inspection<'_>) {
             inspection.own_value(Kind::Query, name, value);
         }
     });
-    for &(name, value) in request.headers {
+    count += headers(request.headers, inspection);
+    if count <= MOST {
+        let cookies = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"cookie"));
+        let cookies: Vec<Part<'_>> = cookies.map(|(_, value)| Part::Pairs(Place::Cookie, value)).collect();
+        for parts in [&[Part::Pairs(Place::Query, query)][..], &cookies] {
+            duplicates::ask_own(&duplicates::groups(parts, 0), inspection);
+        }
+    } else {
+        inspection.exceed(Limit::Values);
+    }
+}
+
+/// Hands on headers and cookies. Gives the number of cookies.
+pub fn headers(headers: &[(&[u8], &[u8])], inspection: &mut Inspection<'_>) -> usize {
+    let mut count = 0;
+    if inspection.settings().own.is_empty() {
+        return count;
+    }
+    for &(name, value) in headers {
         // HTTP/2's word for `host`, and the proxy's.
         let name = if name == b":authority" { b"host" } else { name };
         inspection.own_value(Kind::HeaderName, name, name);
@@ -44,13 +61,5 @@ pub fn head(request: &Request<'_>, inspection: &mut Inspection<'_>) {
             });
         }
     }
-    if count <= MOST {
-        let cookies = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"cookie"));
-        let cookies: Vec<Part<'_>> = cookies.map(|(_, value)| Part::Pairs(Place::Cookie, value)).collect();
-        for parts in [&[Part::Pairs(Place::Query, query)][..], &cookies] {
-            duplicates::ask_own(&duplicates::groups(parts, 0), inspection);
-        }
-    } else {
-        inspection.note(id::PROTOCOL_TOO_COSTLY, Source { place: Place::Query, name: b"" }, b"");
-    }
+    count
 }

@@ -48,17 +48,6 @@ fn closing(inner: &[u8], quote: u8) -> usize {
     (0..inner.len()).find(ends).unwrap_or(inner.len())
 }
 
-/// The parameter of this name, in capitals or not.
-pub fn first<'a>(value: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let mut found = None;
-    each(value, |known, value| {
-        if found.is_none() && trimmed(known).eq_ignore_ascii_case(name) {
-            found = Some(value);
-        }
-    });
-    found
-}
-
 /// A parameter as RFC 2231 writes it, which many readers prefer to the plain one: in pieces (`name*0`), and encoded
 /// (`name*=utf-8''...`). Gives its character set too.
 pub fn extended<'a>(value: &'a [u8], name: &[u8]) -> Option<(Vec<u8>, &'a [u8])> {

@@ -2,17 +2,22 @@
 
 use crate::bytes::{part, rest};
 use crate::own::Kind;
-use crate::verdict::Place;
+use crate::verdict::{Place, Source};
 
+use super::data::{self, Data};
 use super::{MOST, Values, body};
 
 /// Messages in messages that are read; deeper ones are read as text where they are some.
 const DEPTH: usize = 12;
 
-/// Hands on every text in a message, by the numbers of its fields (`3.1`). What is no message is one value.
+/// Hands on every text in a message, by the numbers of its fields (`3.1`). What is no message is one value, or the texts in it.
 pub fn inspect(message: &[u8], values: &mut Values<'_, '_>) {
-    if !fields(message, &mut Vec::new(), values) {
-        body::text(message, values);
+    if fields(message, &mut Vec::new(), values) {
+        return;
+    }
+    match data::is_binary(message) {
+        true => data::inspect(Data::Unknown, message, (Place::Text, b""), message.len(), values),
+        false => body::text(message, values),
     }
 }
 
@@ -28,7 +33,12 @@ fn fields(message: &[u8], path: &mut Vec<u64>, values: &mut Values<'_, '_>) -> b
         if std::str::from_utf8(content).is_ok() {
             let name = path.iter().map(u64::to_string).collect::<Vec<_>>().join(".");
             values.own(Kind::Json, name.as_bytes(), content);
-            values.give(Place::Json, name.as_bytes(), content);
+            // A list of small numbers, or a message of them, has zeros that a text has not.
+            if content.contains(&0) && is_made_of_numbers(content) {
+                data::texts(content, Source { place: Place::Json, name: name.as_bytes() }, values);
+            } else {
+                values.give(Place::Json, name.as_bytes(), content);
+            }
         }
         if path.len() < DEPTH && is_message(content) {
             fields(content, path, values);
@@ -38,7 +48,14 @@ fn fields(message: &[u8], path: &mut Vec<u64>, values: &mut Values<'_, '_>) -> b
     true
 }
 
-fn is_message(content: &[u8]) -> bool {
+/// Whether it holds hardly any text, by its first bytes.
+fn is_made_of_numbers(content: &[u8]) -> bool {
+    let start = part(content, 0, 256);
+    start.iter().filter(|b| b.is_ascii_graphic()).count() * 2 < start.len() || is_message(content)
+}
+
+/// Whether it is a message from end to end.
+pub fn is_message(content: &[u8]) -> bool {
     let mut left = content;
     while !left.is_empty() {
         let Some((_, _, after)) = field(left) else { return false };

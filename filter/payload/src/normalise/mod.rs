@@ -1,5 +1,5 @@
 //! One form for a value, whatever it was wrapped in: percent, `%u`, overlong UTF-8, HTML entities, escapes of JavaScript,
-//! full-width letters, invisible characters, capitals. Decoding goes on until nothing changes, four rounds at most.
+//! full-width letters, invisible characters, capitals. Decoding goes on until nothing changes, five rounds at most.
 
 mod entities;
 mod unicode;
@@ -7,7 +7,7 @@ mod unicode;
 use crate::bytes::{at, hex, part, rest};
 use crate::mask;
 
-/// Rounds of decoding; what is wrapped deeper than this is judged by its wrapping.
+/// Rounds of decoding; what is wrapped deeper than this is refused for its wrapping.
 pub const ROUNDS: u8 = 5;
 
 /// What the decoding met on its way.
@@ -21,7 +21,7 @@ pub struct Trace {
     pub nul: bool,
     /// Something was decoded, folded or dropped.
     pub changed: bool,
-    /// The last round still changed something.
+    /// One round more would change something.
     pub unfinished: bool,
 }
 
@@ -44,7 +44,9 @@ pub fn normalise(raw: &[u8], kinds: u16, out: &mut Vec<u8>, other: &mut Vec<u8>)
             if change.percent {
                 trace.depth = round;
             }
-            trace.unfinished = change.any && round == ROUNDS;
+            if change.any && round == ROUNDS {
+                trace.unfinished = decode(out, other, &mut trace).any;
+            }
         }
     }
     trace

@@ -66,6 +66,14 @@ impl Operator {
         }
     }
 
+    /// Whether it holds for a value. Where nobody asks by what, an expression is spared the search for it.
+    pub(super) fn is_met(&self, value: &[u8], tools: &mut Tools<'_>) -> bool {
+        match self {
+            Self::Regex(pattern) => pattern.is_match(value),
+            _ => self.holds(value, tools).is_some(),
+        }
+    }
+
     /// Whether it holds for a value, and what of it shows that.
     pub(super) fn holds(&self, value: &[u8], tools: &mut Tools<'_>) -> Option<Vec<u8>> {
         let start = |range: &[u8]| part(range, 0, 64).to_vec();
@@ -94,9 +102,10 @@ impl Operator {
                     Attack::Xss => Family::Xss,
                 };
                 let verdict = inspection.finish();
+                tools.is_exhausted |= verdict.limit().is_some();
                 let is_found = verdict.score(family) >= tools.settings.threshold;
                 let found = verdict.findings().iter().find(|finding| finding.by.family() == family);
-                found.filter(|_| is_found).map(|finding| finding.excerpt.clone())
+                is_found.then(|| found.map(|finding| finding.excerpt.clone()).unwrap_or_default())
             }
         }
     }
@@ -110,4 +119,6 @@ pub(super) struct Tools<'a> {
     pub settings: &'a Settings,
     /// The values that the one at hand is joined of.
     pub apart: Option<&'a [Vec<u8>]>,
+    /// Whether the built-in rules could not look at all of a value.
+    pub is_exhausted: bool,
 }

@@ -35,6 +35,11 @@ impl Pattern {
         self.0.states().saturating_add(4)
     }
 
+    /// Whether it matches somewhere.
+    pub(super) fn is_match(&self, value: &[u8]) -> bool {
+        self.0.is_match(value)
+    }
+
     /// What it matches first; at most 64 bytes of it.
     pub(super) fn find(&self, value: &[u8]) -> Option<Vec<u8>> {
         if !self.0.is_match(value) {

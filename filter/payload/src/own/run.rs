@@ -5,6 +5,7 @@ use std::rc::Rc;
 use crate::rules::Family;
 use crate::scanner::{Scanner, Scratch};
 use crate::settings::Settings;
+use crate::verdict::Source;
 
 use super::operator::{Operator, Tools};
 use super::target::{Kind, Target};
@@ -138,7 +139,7 @@ impl State {
         };
         wake(group, value, self.met.len(), lower, awake);
         self.spent = self.spent.saturating_add(value.len() as u64);
-        let mut tools = Tools { scanner, scratch, settings, apart: apart.as_deref() };
+        let mut tools = Tools { scanner, scratch, settings, apart: apart.as_deref(), is_exhausted: false };
         for member in members {
             if member.sleeps && !awake.get(member.number).copied().unwrap_or(false) {
                 continue;
@@ -149,12 +150,15 @@ impl State {
             if self.is_spent() {
                 break;
             }
-            let found = condition.operator.holds(value, &mut tools);
             let found = match condition.negated {
-                false => found,
-                true if found.is_none() => Some(value.get(..64).unwrap_or(value).to_vec()),
-                true => None,
+                false => condition.operator.holds(value, &mut tools),
+                true if condition.operator.is_met(value, &mut tools) => None,
+                true => Some(value.get(..64).unwrap_or(value).to_vec()),
             };
+            if tools.is_exhausted {
+                self.spent = STEPS.saturating_add(1).max(self.spent);
+                break;
+            }
             if let (Some(excerpt), Some(met)) = (found, self.met.get_mut(member.number)) {
                 let excerpt = if is_secret(kind, name) { Vec::new() } else { excerpt };
                 *met = Some(Evidence { kind, name: name.to_vec(), excerpt });
@@ -187,7 +191,8 @@ impl Asked<'_> {
         let Condition { targets, except, negated, .. } = &ready.condition;
         let excludes = |kind: Kind| {
             let rule = settings.own.rules.get(ready.rule);
-            rule.is_none_or(|rule| settings.excludes_own(&rule.label, rule_name(kind, self.name)))
+            let source = Source { place: kind.place(), name: rule_name(kind, self.name) };
+            rule.is_none_or(|rule| settings.excludes_own(&rule.label, source))
         };
         let takes = |targets: &[Target], kind: Kind| targets.iter().any(|target| target.takes(kind, self.name));
         !(*negated && self.joined.is_some())
@@ -236,12 +241,12 @@ fn wake(group: &Group, value: &[u8], conditions: usize, lower: &mut Vec<u8>, awa
 
 impl Settings {
     /// Whether an operator's rule is not asked about a parameter.
-    pub(crate) fn excludes_own(&self, label: &Label, name: &[u8]) -> bool {
-        self.excludes_family(label.family, name) || self.without_own.contains(&label.index)
+    pub(crate) fn excludes_own(&self, label: &Label, source: Source<'_>) -> bool {
+        self.excludes_family(label.family, source) || self.without_own.contains(&label.index)
     }
 
     /// Whether nothing of a family is looked for in a parameter.
-    fn excludes_family(&self, family: Family, name: &[u8]) -> bool {
-        self.without.contains(&family) || self.except.iter().any(|exception| exception.takes(family, name))
+    fn excludes_family(&self, family: Family, source: Source<'_>) -> bool {
+        self.without.contains(&family) || self.except.iter().any(|exception| exception.takes(family, source))
     }
 }

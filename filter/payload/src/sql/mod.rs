@@ -17,6 +17,9 @@ use crate::verdict::Place;
 /// From how many quotes of each kind a reading starts whatever follows, and goes as far as tokens are read.
 const STARTS: usize = 3;
 
+/// The longest tag between two dollars.
+const TAG: usize = 32;
+
 /// How far a reading from a later quote goes.
 const FURTHER: usize = 256;
 
@@ -29,6 +32,9 @@ pub fn judge(text: &[u8], kinds: u16, tokens: &mut Tokens, evidence: &mut Eviden
         if tokens.len() > 2 {
             search_tokens(tokens.kinds(), text, evidence, steps);
         }
+    }
+    if kinds & mask::SHELL != 0 {
+        judge_behind_dollars(text, tokens, evidence, steps);
     }
     if kinds & mask::QUOTE == 0 {
         return;
@@ -64,6 +70,31 @@ pub fn judge(text: &[u8], kinds: u16, tokens: &mut Tokens, evidence: &mut Eviden
             if tokens.len() > 1 {
                 search_tokens(tokens.kinds(), rest(text, at), evidence, steps);
             }
+        }
+    }
+}
+
+/// Judges what stands behind `$$` or `$tag$`, which close a string of PostgreSQL as quotes do.
+fn judge_behind_dollars(text: &[u8], tokens: &mut Tokens, evidence: &mut Evidence<'_>, steps: &mut Steps) {
+    let (mut from, mut count) = (0, 0);
+    while let Some(found) = position(rest(text, from), b'$') {
+        let at = from + found;
+        from = at + 1;
+        let tag = rest(text, from).iter().take(TAG).take_while(|&&b| b.is_ascii_alphanumeric() || b == b'_').count();
+        if rest(text, from + tag).first() != Some(&b'$') {
+            continue;
+        }
+        let behind = rest(text, from + tag + 1);
+        if !goes_on(behind.trim_ascii_start(), false) {
+            continue;
+        }
+        count += 1;
+        if count > STARTS {
+            return;
+        }
+        tokens.read(part(behind, 0, FURTHER), b'$');
+        if tokens.len() > 1 {
+            search_tokens(tokens.kinds(), rest(text, at), evidence, steps);
         }
     }
 }

@@ -13,7 +13,9 @@ pub fn judge(text: &[u8], kinds: u16, trace: Trace, evidence: &mut Evidence<'_>)
     if trace.nul {
         evidence.add(id::PROTOCOL_NUL_BYTE, b"");
     }
-    if trace.unfinished || trace.depth >= 4 {
+    if trace.unfinished {
+        evidence.add(id::PROTOCOL_ENCODING_UNFINISHED, b"");
+    } else if trace.depth >= 4 {
         evidence.add(id::PROTOCOL_ENCODING_DEPTH, b"");
     }
     if trace.overlong {

@@ -1,6 +1,6 @@
 //! Bans: who fails too often is refused for a while.
 
-use super::{Mode, OnError};
+use super::{Mode, OnError, StatusClass};
 use crate::config::section::OneOrMany;
 use crate::config::units::{Rate, Span};
 use crate::{section, words};
@@ -8,10 +8,12 @@ use crate::{section, words};
 section! {
     /// A ban: whoever commits too many offences within a window is refused for a while, by all workers at once.
     pub struct BanSection {
-        /// Who is banned: one of `ip`, `principal` and `username`, or a list of them that counts together.
+        /// Who is banned: one of `ip`, `principal`, `username`, `client` and `subject`, or a list of them that counts together.
         key: OneOrMany<BanKeyPart>,
-        /// Which offences count.
-        count: OneOrMany<Offence> = "auth_failure",
+        /// Which offences count; `auth_failure` unless `count_responses` stands alone.
+        count: Option<OneOrMany<Offence>>,
+        /// Which responses of the service count, by status: `401`, `[401, 403, 404]`, `4xx`. What the gateway or the proxy answers is not meant.
+        count_responses: Option<OneOrMany<StatusClass>>,
         /// How many offences within which window ban, such as `20/10m`. The window begins with its first offence.
         limit: Rate,
         /// How long a first ban holds.
@@ -42,6 +44,10 @@ words! {
         Principal = "principal",
         /// The user name that the client claims (`basic`). Others can claim it too, and so ban its owner.
         Username = "username",
+        /// The OAuth client that a JSON Web Token names (`client_id`, else `azp`), verified or not. Others can name it too, and so ban all of its users.
+        Client = "client",
+        /// The subject that a JSON Web Token names (`sub`), verified or not. Others can name it too, and so ban its owner.
+        Subject = "subject",
     }
 }
 

@@ -59,9 +59,23 @@ impl StatusClass {
         Some(Self { first: status, last: status })
     }
 
+    /// Whether one of them is a failure of the server.
+    pub fn is_of_server(&self) -> bool {
+        self.last >= 500
+    }
+
     /// Whether `status` is one of them.
     pub fn contains(&self, status: u64) -> bool {
         (self.first..=self.last).contains(&status)
+    }
+}
+
+impl std::fmt::Display for StatusClass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.first == self.last {
+            true => write!(f, "{}", self.first),
+            false => write!(f, "{}xx", self.first / 100),
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use crate::config::units::Size;
 use crate::{section, words};
 
 section! {
-    /// Payload rules: attacks in the path, the query, headers, cookies and the body.
+    /// Payload rules: attacks in the path, the query, headers, cookies and the body. A head or a body with more than 20,000 values, or more than 256
+    /// parts, or on which they work too long, is refused (413 `payload_too_costly`), whatever is left out or excepted here.
     pub struct PayloadSection {
         /// Whether they are asked at all. `off` at a rule lifts those of `defaults`.
         rules: bool = true,
@@ -19,7 +20,7 @@ section! {
         without: Vec<String>,
         /// Single payload rules that are not asked, by name.
         without_rules: Vec<String>,
-        /// Parameters in which something is not looked for.
+        /// Parameters and places in which something is not looked for.
         except: Vec<PayloadException>,
         /// The longest body that is read whole, and held back until it is judged.
         max_body: Size = "128KiB",
@@ -43,12 +44,49 @@ words! {
 }
 
 section! {
-    /// A parameter in which something is not looked for.
+    /// A parameter or a place in which something is not looked for. The audit event of what was found has the one that lets it pass.
     pub struct PayloadException {
-        /// Its name: of a query parameter, a form field, a header, a cookie, or a JSON key. A `*` at the end takes every name that begins so.
-        parameter: String,
+        /// Its name: of a query parameter, a form field, a part, a header, a cookie, the nearest JSON key, an XML element or attribute. A `*` at the end
+        /// takes every name that begins so; alone, with `place`, every parameter there. Without it, what has no name in `place`, or one that
+        /// begins with no letter, digit or sign of names: the path, a text, the query as a whole, strings of JSON that no key leads to, comments
+        /// and the DOCTYPE of XML; of `name` all.
+        parameter: Option<String>,
+        /// Where; everywhere unless said otherwise.
+        place: Option<PayloadPlace>,
         /// The families that are not looked for there; every one unless said otherwise.
         families: Vec<String>,
+    }
+}
+
+words! {
+    /// Where in a request a value stands.
+    pub enum PayloadPlace {
+        /// Parameters of the query.
+        Query = "query",
+        /// Fields of a form.
+        Form = "form",
+        /// Strings of JSON, arguments of GraphQL, texts of gRPC.
+        Json = "json",
+        /// Cookies.
+        Cookie = "cookie",
+        /// Headers, those of parts too.
+        Header = "header",
+        /// The path and its segments.
+        Path = "path",
+        /// Parts of a multipart body.
+        Multipart = "multipart",
+        /// Texts and attributes of XML.
+        Xml = "xml",
+        /// A body of any other type.
+        Text = "text",
+        /// Names of parameters, keys, cookies and parts.
+        Name = "name",
+        /// The `User-Agent` header.
+        UserAgent = "user-agent",
+        /// The `Referer` header.
+        Referer = "referer",
+        /// Names of uploaded files.
+        Upload = "upload",
     }
 }
 

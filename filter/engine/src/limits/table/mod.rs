@@ -94,7 +94,9 @@ impl Table {
         })
     }
 
-    /// The table of the leases of the limit `name`, for [`Table::update`].
+    /// The table of the leases of the limit `name`, for [`Table::update`]; what was granted by one `service` is not there for another.
+    ///
+    /// `longest_debt` is the longest time for which an entry is busy.
     ///
     /// # Errors
     /// As [`Table::new`].
@@ -103,28 +105,39 @@ impl Table {
         capacity: NonZeroU32,
         longest_debt: Duration,
         seed: Seed,
+        service: &[u8],
     ) -> Result<Self, TableError> {
         let table = Self::new(name, capacity, longest_debt, Overflow::Deny, seed)?;
-        Ok(Self { prefix: key::prefix(&seed, LEASES, name, capacity), ..table })
+        // The same buckets: what was said by the service before is idle soon, and its places are taken again.
+        Ok(Self { prefix: key::prefix(&seed, LEASES, name, capacity), seed: seed.of(service), ..table })
     }
 
-    /// Changes the counter of `descriptor` by what `step` makes of it, and gives what `step` says besides; `None` where the table has no
-    /// place for it. `step` runs again where another worker was faster.
+    /// Changes the counter that `parts` name by what `step` makes of it, and gives what `step` says besides; `None` where the table has no
+    /// place for it. `step` runs again where another worker was faster, and takes an entry that is busy for longer than any is for
+    /// nothing: only a clock that has stepped back explains it.
     ///
     /// # Errors
     /// [`Reason`] where the shared data cannot be used, or other workers are faster too many times in a row: nothing is changed then.
     pub(crate) fn update<S: SharedStore + ?Sized, T>(
         &self,
         store: &S,
-        descriptor: &[u8],
+        parts: &[&[u8]; 3],
         now: UnixNanos,
         mut step: impl FnMut(Counter) -> (Counter, T),
     ) -> Result<Option<T>, Reason> {
-        let id = Fingerprint::new(&self.seed, &[&[LEASES], descriptor]);
+        let [one, two, three] = parts;
+        let id = Fingerprint::new(&self.seed, &[&[LEASES], one, two, three]);
         let key = self.key(Slot::Bucket(id.bucket(self.buckets)));
         for _ in 0..TRIES {
             let mut read = Read::from_store(store, &key)?;
-            let Some((index, before)) = read.bucket.place(id, now).or_new() else { return Ok(None) };
+            let place = match read.bucket.place(id, now) {
+                // Remnants of an old clock mean nothing to anybody: their places are free.
+                Place::Full { .. } if read.bucket.pull_back(self.belief(now).0, UnixNanos(0)) => {
+                    read.bucket.place(id, now)
+                }
+                place => place,
+            };
+            let Some((index, before)) = place.or_new() else { return Ok(None) };
             let (after, said) = step(before);
             if before == after {
                 return Ok(Some(said));

@@ -1,0 +1,88 @@
+//! Parameters of a media type (RFC 9110, 8.3.1), for readers that take them in different ways.
+//!
+//! Some split a line at `;`, some look for a name as a text anywhere in it (PHP's `boundary`, Tomcat's `charset=`), some know the forms
+//! of RFC 2231 (`charset*=`). They agree only where the name stands once, and is the name of a parameter.
+
+use crate::bytes::{find, part, rest, trimmed};
+
+/// What a line says of a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parameter<'a> {
+    /// Its name stands nowhere.
+    Missing,
+    /// To every reader its value, without quotes.
+    One(&'a [u8]),
+    /// Readers take different values, or some of them none.
+    Ambiguous,
+}
+
+/// The parameter of a name, which is in lower case.
+#[must_use]
+pub fn parameter<'a>(line: &'a [u8], name: &[u8]) -> Parameter<'a> {
+    let lower = line.to_ascii_lowercase();
+    let Some(start) = find(&lower, name, 0) else { return Parameter::Missing };
+    let (before, after) = (part(line, 0, start), rest(line, start + name.len()));
+    let value = after.trim_ascii_start().strip_prefix(b"=").and_then(value);
+    // Within its own value the name is a word like others: browsers write `boundary=----WebKitFormBoundary..`.
+    let own = value.map_or(0, |value| find(line, value, start + name.len()).map_or(0, |at| at + value.len()));
+    let is_once = find(&lower, name, own.max(start + 1)).is_none();
+    let is_quoted = before.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
+    let is_one = before.trim_ascii_end().ends_with(b";") && !is_quoted && !line.contains(&b'\\') && is_once;
+    value.filter(|_| is_one).map_or(Parameter::Ambiguous, Parameter::One)
+}
+
+/// What stands behind an equals sign, up to the next parameter.
+fn value(text: &[u8]) -> Option<&[u8]> {
+    let Some(inner) = text.strip_prefix(b"\"") else {
+        let end = text.iter().position(|byte| *byte == b';').unwrap_or(text.len());
+        let value = part(text, 0, end).trim_ascii_end();
+        return (!value.contains(&b'"')).then_some(value);
+    };
+    let end = inner.iter().position(|byte| *byte == b'"')?;
+    matches!(trimmed(rest(inner, end + 1)), [] | [b';', ..]).then(|| part(inner, 0, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_what_every_reader_takes_for_it() {
+        for (line, value) in [
+            ("a/b; charset=utf-8", &b"utf-8"[..]),
+            ("a/b;CharSet=\"UTF-8\"", b"UTF-8"),
+            ("a/b; charset = utf-7", b" utf-7"),
+            ("a/b; x=\"c;d\"; charset=utf-8 ; y=z", b"utf-8"),
+            ("a/b; charset=\"a;b\" ;x", b"a;b"),
+            ("a/b; charset=", b""),
+            ("a/b; charset=----WebKitCharset7MA", b"----WebKitCharset7MA"),
+            ("a/b; charset=\"----WebKitCharset7MA\"; x=y", b"----WebKitCharset7MA"),
+        ] {
+            assert_eq!(parameter(line.as_bytes(), b"charset"), Parameter::One(value), "{line}");
+        }
+        for line in ["", "a/b", "a/b; x=y", "a/b; chars=et", "a/b; =charse"] {
+            assert_eq!(parameter(line.as_bytes(), b"charset"), Parameter::Missing, "{line}");
+        }
+        for line in [
+            "charset=utf-8",
+            "a/b; charset",
+            "a/b; charset*=utf-8",
+            "a/b; charset*0=utf-8",
+            "a/b; charset *=utf-8",
+            "a/b; xcharset=utf-8",
+            "a/b; x=charset=utf-8",
+            "a/b, charset=utf-8",
+            "a/b; charset=utf-8; charset=utf-8",
+            "a/b; charset=utf-8; x=\"charset\"",
+            "a/b; charset=utf-8; xCHARSET=y",
+            "a/b; charset=xcharset; xCHARSET=y",
+            "a/b; x=\"; charset=utf-8",
+            "a/b; x=\"\\\"; charset=utf-8; y=\"",
+            "a/b; charset=\"utf-8",
+            "a/b; charset=utf-8\"",
+            "a/b; charset=\"utf-8\"x",
+        ] {
+            assert_eq!(parameter(line.as_bytes(), b"charset"), Parameter::Ambiguous, "{line}");
+        }
+    }
+}
