@@ -203,7 +203,7 @@ fn a_held_request_goes_on_whole_once_the_keys_are_there() {
     idp.jwks().set_delay(Duration::from_millis(800));
     let remote = json!({"cluster": "idp", "path": "/jwks.json"});
     let mut configuration = filter::guarded(filter::provider(&["ES256"], remote));
-    configuration["limits"] = json!({"few": {"key": "ip", "rate": "1/h", "burst": 5}});
+    configuration["limits"] = json!({"few": {"key": "ip", "rate": "5/h", "burst": 5}});
     configuration["defaults"]["limits"] = json!(["few"]);
     let orders = Service::plain("orders").unwrap();
     let gateway = Gateway::builder().filter(configuration).service(&orders).idp(&idp).workers(1).start().unwrap();

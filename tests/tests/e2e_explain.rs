@@ -31,14 +31,14 @@ const LEFT_OUT: &[(&str, usize)] = &[
     ("a body of another length than announced", 11),
     ("a header that Envoy joins", 2),
     ("an upgrade, which these listeners refuse", 9),
-    ("a limit service", 221),
-    ("a request before the first tick", 18),
+    ("a limit service", 236),
+    ("a request before the first tick", 20),
     ("a request that is looked at while it waits", 7),
     ("a route that Envoy picks again", 4),
     ("a target that Envoy rewrites or routes nowhere", 4),
     ("a stream that stays open", 305),
-    ("shared data that fails", 17),
-    ("time that has to pass", 67),
+    ("shared data that fails", 22),
+    ("time that has to pass", 70),
 ];
 
 /// Longer than this nobody waits for a test.

@@ -106,7 +106,7 @@ fn in_monitor_mode_it_passes_and_the_log_names_the_rule() {
 fn what_costs_too_much_is_refused_and_does_not_stop_the_worker() {
     let world = start();
     let long = format!(r#"{{"q": "{}!"}}"#, "a".repeat(60_000));
-    world.refuses_attack(&post("/api", JSON, &long));
+    world.refuses(&post("/api", JSON, &long), 413, "payload_too_costly");
     world.passes(&post("/api", JSON, r#"{"q": "short"}"#));
     world.gateway.check_unharmed().unwrap();
 }

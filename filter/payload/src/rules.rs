@@ -111,6 +111,17 @@ impl Family {
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|family| family.as_str() == word)
     }
+
+    /// How little its name says about an attack that is of other families too: `${jndi:ldap://...}` is a lookup first, and holds an
+    /// address too.
+    pub(crate) fn breadth(self) -> u8 {
+        match self {
+            Self::Own => 0,
+            Self::Nosqli | Self::Ssrf | Self::Java | Self::Session => 2,
+            Self::Sqli | Self::Xss | Self::Traversal | Self::Inclusion | Self::Command | Self::Protocol => 3,
+            _ => 1,
+        }
+    }
 }
 
 /// The number of a rule.

@@ -1,5 +1,6 @@
 //! What was found, where, and what it adds up to.
 
+use std::cmp::Reverse;
 use std::rc::Rc;
 
 use crate::own::Label;
@@ -250,12 +251,13 @@ impl Verdict {
     }
 
     /// What makes the request an attack under this threshold: of each family that reaches it, the findings without which it would
-    /// not; the worst family first, and what was found last, which is the most exact: an argument after its document.
+    /// not; the worst family first, of several the narrowest; and what was found last, which is the most exact: an argument after its
+    /// document.
     #[must_use]
     pub fn decisive(&self, threshold: u16) -> Vec<&Finding> {
         let mut families: Vec<Family> =
             Family::ALL.into_iter().filter(|&family| self.score(family) >= threshold.max(1)).collect();
-        families.sort_by_key(|&family| std::cmp::Reverse(self.score(family)));
+        families.sort_by_key(|&family| (Reverse(self.score(family)), family.breadth()));
         let mut all = Vec::new();
         for family in families {
             let of_family = || self.findings.iter().rev().filter(|finding| finding.by.family() == family);

@@ -129,8 +129,9 @@ fn the_steps_of_patterns_grow_no_faster_than_the_text() {
     for (number, (name, ..)) in SHAPES.iter().enumerate() {
         let (small, large) = (scan(number, SMALL), scan(number, LARGE));
         assert!(large <= 5 * small + 20_000, "{name}: {small} steps for {SMALL} bytes, {large} for {LARGE}");
-        // The budget of a request (`scanner.rs`), and one step for each attempt that finds it used up.
-        assert!(large <= 250_000 + 45 * LARGE as u64, "{name}: {large} steps for {LARGE} bytes");
+        // The budget of a request (`scanner.rs`), and one step for each attempt that finds it used up. What looks like a document is
+        // judged as a whole and in its parts, so each byte pays twice.
+        assert!(large <= 250_000 + 85 * LARGE as u64, "{name}: {large} steps for {LARGE} bytes");
     }
 }
 
