@@ -24,16 +24,21 @@ struct Attack {
 /// A request, as far as it matters here.
 struct Sent {
     target: String,
-    kind: String,
+    /// Its one header, unless it is empty.
+    header: (&'static str, String),
     body: Vec<u8>,
 }
 
 fn query(encoded: &str) -> Sent {
-    Sent { target: format!("/?p={encoded}"), kind: String::new(), body: Vec::new() }
+    with(&format!("/?p={encoded}"), "", String::new())
+}
+
+fn with(target: &str, header: &'static str, value: String) -> Sent {
+    Sent { target: target.to_owned(), header: (header, value), body: Vec::new() }
 }
 
 fn posted(kind: &str, body: impl Into<Vec<u8>>) -> Sent {
-    Sent { target: "/".to_owned(), kind: kind.to_owned(), body: body.into() }
+    Sent { body: body.into(), ..with("/", "content-type", kind.to_owned()) }
 }
 
 struct Judge {
@@ -48,8 +53,9 @@ impl Judge {
     }
 
     fn refuses(&mut self, sent: &Sent) -> bool {
-        let headers = [(&b"content-type"[..], sent.kind.as_bytes())];
-        let headers = if sent.kind.is_empty() { &[][..] } else { &headers[..] };
+        let (name, value) = &sent.header;
+        let headers = [(name.as_bytes(), value.as_bytes())];
+        let headers = if name.is_empty() { &[][..] } else { &headers[..] };
         let method: &[u8] = if sent.body.is_empty() { b"GET" } else { b"POST" };
         let request = Request { method, target: sent.target.as_bytes(), headers, body: &sent.body };
         let mut inspection = self.scanner.begin(&self.settings, &mut self.scratch);
@@ -135,6 +141,31 @@ const MUTATIONS: &[Mutation] = &[
         let encoded = named(format!("filename*=UTF-8''{}", percent(text.as_bytes())));
         Some(vec![(named(format!("filename=\"{text}\"")), encoded)])
     }),
+    ("in a cookie", |a| from_encoded(a, |encoded| with("/", "cookie", format!("a=1; p={encoded}")))),
+    ("in a header", |a| from_encoded(a, |encoded| with("/", "x-p", encoded.to_owned()))),
+    ("in the path", |a| from_encoded(a, |encoded| with(&format!("/a/{encoded}/b"), "", String::new()))),
+    ("in XML", |a| {
+        let text = text(a)?;
+        let sent = |text: &str| posted("application/xml", format!("<a><p>{text}</p></a>"));
+        let by_number = |write: fn(u32) -> String| text.chars().map(|c| write(u32::from(c))).collect::<String>();
+        let halves = || {
+            let middle = text.char_indices().nth(text.chars().count() / 2).map_or(0, |(at, _)| at);
+            text.split_at_checked(middle)
+        };
+        let between = |between: &str| halves().map(|(one, two)| [&in_xml(one), between, &in_xml(two)].concat());
+        let plain = in_xml(&text);
+        let mut spellings = vec![
+            by_number(|c| format!("&#x{c:x};")),
+            by_number(|c| format!("&#{c};")),
+            by_number(|c| format!("&#000{c};")),
+            between("<!-- -->")?,
+            between("<![CDATA[]]>")?,
+        ];
+        if !text.contains("]]>") {
+            spellings.push(format!("<![CDATA[{text}]]>"));
+        }
+        Some(spellings.iter().map(|spelling| (sent(&plain), sent(spelling))).collect())
+    }),
     ("cut over two parameters", |a| {
         let halves = |at: usize| (percent(&a.payload[..at]), percent(&a.payload[at..]));
         let cuts = [1, 2, 3].map(|quarter| (a.payload.len() * quarter / 4).max(1));
@@ -162,6 +193,21 @@ fn from_query(attack: &Attack, sent: Vec<Sent>) -> Option<Vec<(Sent, Sent)>> {
         _ => query(&percent(&attack.payload)),
     };
     Some(sent.into_iter().map(|sent| (plain(&sent), sent)).collect())
+}
+
+/// Encoded more than once, in other ways and in capitals, beside what is encoded once.
+fn from_encoded(attack: &Attack, send: impl Fn(&str) -> Sent) -> Option<Vec<(Sent, Sent)>> {
+    let once = percent(&attack.payload);
+    let mut spellings = vec![once.replace('%', "%25"), once.replace('%', "%2525"), overlong(&attack.payload, 2)];
+    spellings.extend(text(attack).map(percent_u));
+    if !is_base64(attack) {
+        spellings.push(percent(&mixed_case(&attack.payload)));
+    }
+    Some(spellings.iter().map(|spelling| (send(&once), send(spelling))).collect())
+}
+
+fn in_xml(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 fn from_json(attack: &Attack, sent: Vec<Sent>) -> Option<Vec<(Sent, Sent)>> {
@@ -278,11 +324,11 @@ fn hidden_of(attacks: &[Attack]) -> Hidden {
     let mut found = Hidden::new();
     for attack in attacks {
         // The same attack as it stands is what most of its mutations are beside.
-        let mut plains: HashMap<(String, Vec<u8>), bool> = HashMap::new();
+        let mut plains: HashMap<(String, String, Vec<u8>), bool> = HashMap::new();
         for (name, mutate) in MUTATIONS {
             let entry = found.entry(name).or_default();
             for (number, (plain, sent)) in mutate(attack).unwrap_or_default().iter().enumerate() {
-                let key = (plain.target.clone(), plain.body.clone());
+                let key = (plain.target.clone(), plain.header.1.clone(), plain.body.clone());
                 if !*plains.entry(key).or_insert_with(|| judge.refuses(plain)) {
                     continue;
                 }

@@ -25,10 +25,24 @@ pub fn parameter<'a>(line: &'a [u8], name: &[u8]) -> Parameter<'a> {
     let value = after.trim_ascii_start().strip_prefix(b"=").and_then(value);
     // Within its own value the name is a word like others: browsers write `boundary=----WebKitFormBoundary..`.
     let own = value.map_or(0, |value| find(line, value, start + name.len()).map_or(0, |at| at + value.len()));
-    let is_once = find(&lower, name, own.max(start + 1)).is_none();
+    let is_once = find(&lower, name, own.max(start + 1)).is_none() && !value.is_some_and(|value| names(value, name));
     let is_quoted = before.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
     let is_one = before.trim_ascii_end().ends_with(b";") && !is_quoted && !line.contains(&b'\\') && is_once;
     value.filter(|_| is_one).map_or(Parameter::Ambiguous, Parameter::One)
+}
+
+/// Whether a value holds what looks like the parameter once more, to a reader that takes the last one.
+fn names(value: &[u8], name: &[u8]) -> bool {
+    let lower = value.to_ascii_lowercase();
+    let mut from = 0;
+    while let Some(start) = find(&lower, name, from) {
+        from = start + 1;
+        let after = rest(&lower, start + name.len()).trim_ascii_start();
+        if matches!(after, [b'=' | b'*' | b':', ..]) {
+            return true;
+        }
+    }
+    false
 }
 
 /// What stands behind an equals sign, up to the next parameter.
@@ -76,6 +90,9 @@ mod tests {
             "a/b; charset=utf-8; x=\"charset\"",
             "a/b; charset=utf-8; xCHARSET=y",
             "a/b; charset=xcharset; xCHARSET=y",
+            "a/b; charset=xcharset=utf-7",
+            "a/b; charset=\"a; Charset =utf-7\"",
+            "a/b; charset=xcharset*0=utf-7",
             "a/b; x=\"; charset=utf-8",
             "a/b; x=\"\\\"; charset=utf-8; y=\"",
             "a/b; charset=\"utf-8",

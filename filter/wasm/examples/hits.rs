@@ -126,7 +126,7 @@ impl Limit {
             Demand { table: &self.table, descriptor: descriptor.as_bytes(), algorithm: self.algorithm, cost: 1 };
         let standing = demand.take(store, host::now()).unwrap().standing.unwrap();
         let mut told = String::new();
-        headers::push_standing(&mut told, &self.name, &standing).unwrap();
+        headers::push_standing(&mut told, &self.name, &self.algorithm, &standing).unwrap();
         assert!(!told.is_empty());
     }
 }
