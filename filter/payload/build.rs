@@ -8,6 +8,8 @@ mod border;
 #[path = "src/pattern/ops.rs"]
 #[allow(dead_code)]
 mod ops;
+#[path = "build/pack.rs"]
+mod pack;
 #[path = "build/pattern.rs"]
 mod pattern;
 #[path = "build/rules.rs"]
@@ -49,6 +51,8 @@ fn main() {
     let mut tables = pattern::Tables { words: rules::word_lists(&folder.join("words")), ..Default::default() };
     // Operation 0 is never a start: 0 stands for "no code".
     tables.ops.push([ops::MATCH, 0, 0, 0]);
+    let mut packed = pack::Packed::default();
+    packed.add(&tables.ops, 0);
     let all: Vec<rules::Rule> = rules::files(folder, "rule").iter().map(|path| rules::read(path)).collect();
 
     let (mut out, mut docs, mut ids, mut families) = (String::new(), String::new(), String::new(), Vec::new());
@@ -97,17 +101,24 @@ fn main() {
             if tokens {
                 let line = format!(
                     "TokenPattern {{ rule: {number}, level: {}, forward: {}, needs: {}, first: {} }},",
-                    rule.level, compiled.forward, compiled.needs, compiled.first
+                    rule.level,
+                    packed.add(&tables.ops, compiled.forward),
+                    compiled.needs,
+                    compiled.first
                 );
                 token_patterns.push((rarest(compiled.needs), line));
                 continue;
             }
             let search = Search { compiled, views, level: rule.level, places };
+            let backward = match search.compiled.backward {
+                0 => 0,
+                start => packed.add(&tables.ops, start),
+            };
             writeln!(
                 patterns,
                 "Pattern {{ rule: {number}, forward: {}, backward: {}, reach: {}, places: {}, views: {views}, level: {} }},",
-                search.compiled.forward,
-                search.compiled.backward,
+                packed.add(&tables.ops, search.compiled.forward),
+                backward,
                 search.compiled.reach,
                 search.places(),
                 search.level
@@ -122,13 +133,13 @@ fn main() {
     assert!(mistakes.is_empty(), "mistakes in patterns:\n{}", mistakes.join("\n"));
     write_token_patterns(token_patterns, &mut out);
     write_literals(&searches, &tables, &mut out);
-    writeln!(out, "pub static OPS: &[Op] = &{:?};", tables.ops).unwrap();
+    writeln!(out, "pub static OPS: &[Op] = &{:?};", packed.ops).unwrap();
     writeln!(out, "pub static CLASSES: &[Class] = &{:?};", tables.classes).unwrap();
-    let lists: Vec<_> = tables.used_lists.iter().map(|name| format!("&{:?}", tables.words[name])).collect();
-    writeln!(out, "pub static WORD_LISTS: &[&[&str]] = &[{}];", lists.join(", ")).unwrap();
+    let lists: Vec<_> = tables.used_lists.iter().map(|name| word_list(&tables.words[name])).collect();
+    writeln!(out, "pub static WORD_LISTS: &[Words] = &[{}];", lists.join(", ")).unwrap();
     for (name, words) in &tables.words {
         if ["html_active_tags", "html_embedding_tags", "html_url_attributes", "php_known"].contains(&name.as_str()) {
-            writeln!(out, "pub static {}: &[&str] = &{words:?};", name.to_uppercase()).unwrap();
+            writeln!(out, "pub static {}: Words = {};", name.to_uppercase(), word_list(words)).unwrap();
         }
     }
     let folder = env::var("OUT_DIR").unwrap();
@@ -136,6 +147,16 @@ fn main() {
     fs::write(folder.join("tables.rs"), out).unwrap();
     fs::write(folder.join("pages.rs"), docs).unwrap();
     fs::write(folder.join("ids.rs"), ids).unwrap();
+}
+
+fn word_list(words: &[String]) -> String {
+    assert!(words.is_sorted(), "{words:?} are searched in halves");
+    let ends = words.iter().scan(0, |end, word| {
+        *end += word.len();
+        Some(u16::try_from(*end).unwrap())
+    });
+    let ends: Vec<u16> = ends.collect();
+    format!("Words {{ text: {:?}, ends: &{ends:?} }}", words.concat())
 }
 
 /// A pattern with what limits it.

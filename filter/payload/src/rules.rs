@@ -176,7 +176,7 @@ pub struct RuleEntry {
 pub mod tables {
     use super::{Family, RuleEntry};
     use crate::literals::{Around, Group, Target};
-    use crate::pattern::{Class, Op, Pattern, TokenPattern};
+    use crate::pattern::{Class, Op, Pattern, TokenPattern, Words};
     include!(concat!(env!("OUT_DIR"), "/tables.rs"));
 }
 

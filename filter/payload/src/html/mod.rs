@@ -34,9 +34,9 @@ fn name(tag: &tag::Tag<'_>, text: &[u8], evidence: &mut Evidence<'_>) {
     let local = tag.name.iter().position(|&b| b == b':').map_or(tag.name, |colon| rest(tag.name, colon + 1));
     if local == b"script" || tag.name.starts_with(b"script") {
         evidence.add(id::XSS_SCRIPT_TAG, excerpt);
-    } else if listed(tables::HTML_ACTIVE_TAGS, local) {
+    } else if tables::HTML_ACTIVE_TAGS.holds(local) {
         evidence.add(id::XSS_ACTIVE_TAG, excerpt);
-    } else if listed(tables::HTML_EMBEDDING_TAGS, local) {
+    } else if tables::HTML_EMBEDDING_TAGS.holds(local) {
         evidence.add(id::XSS_EMBEDDING_TAG, excerpt);
     }
 }
@@ -52,7 +52,7 @@ fn one(attribute: &tag::Attribute<'_>, text: &[u8], start: usize, evidence: &mut
         evidence.add(id::XSS_EVENT_ATTRIBUTE, excerpt);
     }
     let local = name.iter().position(|&b| b == b':').map_or(name, |colon| rest(name, colon + 1));
-    if listed(tables::HTML_URL_ATTRIBUTES, local) && runs_script(attribute.value) {
+    if tables::HTML_URL_ATTRIBUTES.holds(local) && runs_script(attribute.value) {
         evidence.add(id::XSS_SCRIPT_URL, excerpt);
     }
     if matches!(name, b"srcdoc" | b"formaction" | b"datasrc" | b"datafld" | b"dataformatas") && attribute.has_value {
@@ -66,7 +66,7 @@ fn one(attribute: &tag::Attribute<'_>, text: &[u8], start: usize, evidence: &mut
 /// True for an address elsewhere that goes on with what follows on the page.
 fn is_dangling(tag: &tag::Tag<'_>, attribute: &tag::Attribute<'_>) -> bool {
     let value = attribute.value;
-    listed(tables::HTML_URL_ATTRIBUTES, attribute.name)
+    tables::HTML_URL_ATTRIBUTES.holds(attribute.name)
         && (value.starts_with(b"//") || value.starts_with(b"http"))
         && (tag.name == b"base" || matches!(value.last(), Some(b'?' | b'=' | b'&')))
         && !value.iter().any(|&byte| is_blank(byte))
@@ -140,8 +140,4 @@ fn active_style(value: &[u8]) -> bool {
         b"url(data:",
     ];
     WORDS.iter().any(|word| crate::bytes::contains(visible, word))
-}
-
-fn listed(list: &[&str], name: &[u8]) -> bool {
-    list.binary_search_by(|known| known.as_bytes().cmp(name)).is_ok()
 }

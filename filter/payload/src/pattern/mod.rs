@@ -2,9 +2,11 @@
 
 pub mod ops;
 mod run;
+mod words;
 
 pub use ops::{Class, Op};
 pub use run::{Matcher, Steps};
+pub use words::Words;
 
 /// One pattern of a rule.
 pub struct Pattern {

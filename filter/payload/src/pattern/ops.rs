@@ -24,6 +24,10 @@ pub const START: u8 = 6;
 pub const END: u8 = 7;
 /// A word of the list `lo + 256 * hi`, as long as the run of word bytes is.
 pub const WORD: u8 = 8;
+/// The next bytes must equal `a` and `lo`.
+pub const TWO_BYTES: u8 = 13;
+/// The next bytes must equal `a`, `lo` and `hi`.
+pub const THREE_BYTES: u8 = 14;
 /// The pattern matches: what no other operation is.
 #[allow(dead_code)]
 pub const MATCH: u8 = 9;

@@ -2,6 +2,7 @@
 
 use crate::bytes::{part, rest};
 
+use super::Words;
 use super::ops::{self, Class, Op, RUN_CAP, holds, is_word};
 
 /// What may still be spent on one request. Patterns that run into the bound say so, and the request counts as suspicious.
@@ -41,7 +42,7 @@ pub struct Matcher<'a> {
     /// Their byte classes.
     pub classes: &'a [Class],
     /// Their word lists, sorted.
-    pub words: &'a [&'a [&'a str]],
+    pub words: &'a [Words],
 }
 
 impl Matcher<'_> {
@@ -72,7 +73,7 @@ impl Matcher<'_> {
         let op = self.ops.get(choice.code as usize).copied().unwrap_or_default();
         let mut here = choice.far;
         match op {
-            [ops::BYTE, byte, ..] => {
+            [ops::BYTE | ops::TWO_BYTES | ops::THREE_BYTES, byte, ..] => {
                 while here > choice.near && byte_at(here) != Some(byte) {
                     here -= 1;
                 }
@@ -117,6 +118,20 @@ impl Matcher<'_> {
                 ops::BYTE => {
                     byte_at(here) == Some(a) && {
                         here += 1;
+                        at += 1;
+                        true
+                    }
+                }
+                ops::TWO_BYTES => {
+                    byte_at(here) == Some(a) && byte_at(here + 1) == Some(low) && {
+                        here += 2;
+                        at += 1;
+                        true
+                    }
+                }
+                ops::THREE_BYTES => {
+                    byte_at(here) == Some(a) && byte_at(here + 1) == Some(low) && byte_at(here + 2) == Some(high) && {
+                        here += 3;
                         at += 1;
                         true
                     }
@@ -186,7 +201,7 @@ impl Matcher<'_> {
                     while end > 0 && found.is_none() {
                         let word = rest.get(..end)?;
                         let complete = phrases || end == length || rest.get(end).is_some_and(|&b| !is_word(b));
-                        if complete && list.binary_search_by(|known| known.as_bytes().cmp(word)).is_ok() {
+                        if complete && list.holds(word) {
                             found = Some(end);
                         }
                         end -= 1;

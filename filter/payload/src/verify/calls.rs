@@ -18,11 +18,7 @@ pub fn judge(text: &[u8], evidence: &mut Evidence<'_>) {
         let name = part(before, start, end);
         // A page of the manual: `opendir(3)`.
         let is_reference = matches!(rest(text, at + 1), [b'0'..=b'9', b')', ..]);
-        if !is_reference
-            && (6..=48).contains(&name.len())
-            && name.contains(&b'_')
-            && tables::PHP_KNOWN.binary_search_by(|known| known.as_bytes().cmp(name)).is_ok()
-        {
+        if !is_reference && (6..=48).contains(&name.len()) && name.contains(&b'_') && tables::PHP_KNOWN.holds(name) {
             evidence.add(id::PHP_KNOWN_CALL, name);
             return;
         }
