@@ -17,7 +17,7 @@ impl Packed {
         let code = &all[usize::from(start)..];
         let end = code.iter().position(|op| op[0] == ops::MATCH).unwrap();
         let packed = packed(&code[..=end]);
-        let next = u16::try_from(self.ops.len()).expect("too many operations");
+        let next = u16::try_from(self.ops.len()).unwrap();
         *self.known.entry(packed).or_insert_with_key(|packed| {
             self.ops.extend_from_slice(packed);
             next
@@ -49,7 +49,7 @@ fn packed(code: &[Op]) -> Vec<Op> {
         at += 1 + more;
     }
     for (from, to) in jumps {
-        let distance = u16::try_from(new_at[to] - from).expect("a jump is too far");
+        let distance = u16::try_from(new_at[to] - from).unwrap();
         [out[from][2], out[from][3]] = distance.to_le_bytes();
     }
     out
