@@ -1,5 +1,5 @@
 //! Values that were judged lately and held nothing: what comes with nearly every request (names of parameters and keys, the browser's
-//! name, what it accepts) is judged once.
+//! name, what it accepts, the page that it comes from) is judged once.
 
 use crate::bytes::part;
 use crate::verdict::Place;
@@ -24,9 +24,14 @@ const LONGEST: usize = 189;
 const SLOTS: usize = 512;
 
 impl CleanValues {
-    /// Whether values of such a place repeat from request to request.
+    /// Whether values of such a place repeat from request to request. Of cookies and parameters, short ones do: what a session is
+    /// called is no shorter than 16 signs.
     pub fn keeps(place: Place, value: &[u8]) -> bool {
-        matches!(place, Place::Name | Place::UserAgent | Place::Header) && value.len() <= LONGEST
+        match place {
+            Place::Name | Place::UserAgent | Place::Header | Place::Referer | Place::Path => value.len() <= LONGEST,
+            Place::Cookie | Place::Query => value.len() < 16,
+            _ => false,
+        }
     }
 
     /// Whether this very value was found clean, by the rules of this level, in this place.

@@ -3,7 +3,8 @@
 #![allow(clippy::indexing_slicing)]
 
 use portcullis_payload::arguments::{self, Request};
-use portcullis_payload::{Place, Scanner, Scratch, Settings, Source};
+use portcullis_payload::pages::PAGES;
+use portcullis_payload::{Family, Place, Scanner, Scratch, Settings, Source};
 use proptest::prelude::*;
 
 /// Attacks of our own, one for each way of finding them: by words, by tokens, by tags, by counting.
@@ -357,5 +358,45 @@ fn work_grows_no_faster_than_the_value() {
         let small = steps(&scanner, piece, 4_000 / piece.len());
         let large = steps(&scanner, piece, 64_000 / piece.len());
         assert!(large <= small.max(2_000) * 16 * 3 / 2, "{piece:?}: {small} steps for 4 KB, {large} for 64 KB");
+    }
+}
+
+/// What a worker remembers of values that held nothing changes no verdict: neither for another place or level, nor for a policy with other
+/// exceptions.
+#[test]
+fn what_was_judged_before_is_judged_alike() {
+    const PLACES: [Place; 9] = [
+        Place::Query,
+        Place::Cookie,
+        Place::Header,
+        Place::Path,
+        Place::Referer,
+        Place::UserAgent,
+        Place::Name,
+        Place::Json,
+        Place::Text,
+    ];
+    let scanner = Scanner::new().unwrap();
+    let lax = Settings { without: Family::ALL.to_vec(), ..Settings::default() };
+    let levels = [1, 2, 3].map(|level| Settings { level, ..Settings::default() });
+    let judged = |settings: &Settings, place: Place, value: &str, scratch: &mut Scratch| {
+        let mut inspection = scanner.begin(settings, scratch);
+        inspection.value(Source { place, name: b"p" }, value.as_bytes());
+        let verdict = inspection.finish();
+        Family::ALL.map(|family| verdict.score(family))
+    };
+    let cases = PAGES.iter().flat_map(|page| page.matches.iter().chain(page.passes));
+    let mut scratch = Scratch::default();
+    for case in cases {
+        for place in PLACES {
+            judged(&lax, place, case, &mut scratch);
+            for settings in &levels {
+                let fresh = judged(settings, place, case, &mut Scratch::default());
+                for _ in 0..2 {
+                    let again = judged(settings, place, case, &mut scratch);
+                    assert_eq!(again, fresh, "{case:?} in {place:?} at level {}", settings.level);
+                }
+            }
+        }
     }
 }
