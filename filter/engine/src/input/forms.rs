@@ -18,12 +18,10 @@ use crate::answer::Reason;
 /// What a form may hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FormRules {
-    /// The fields that are declared.
-    pub fields: Vec<Field>,
-    /// Whether there may be no other ones.
-    pub denies_unknown: bool,
-    /// Limits of fields that are JSON.
-    pub json: JsonLimits,
+    fields: Vec<Field>,
+    denies_unknown: bool,
+    json: JsonLimits,
+    spellings: Spellings,
 }
 
 /// A field, and what it must be.
@@ -75,6 +73,12 @@ impl AsRef<[u8]> for &Sent<'_> {
 }
 
 impl FormRules {
+    /// The fields that are declared; `denies_unknown` says that there may be no other ones, `json` what those that are JSON may hold.
+    pub fn new(fields: Vec<Field>, denies_unknown: bool, json: JsonLimits) -> Self {
+        let spellings = Spellings::of(fields.iter().map(|field| field.name.as_str()));
+        Self { fields, denies_unknown, json, spellings }
+    }
+
     /// Checks a body with at most so many fields; `line` is its content type. One without any bytes is a form without fields.
     ///
     /// # Errors
@@ -87,7 +91,6 @@ impl FormRules {
             false => pairs(body, most)?,
         };
         let mut found: Vec<Vec<&Sent<'_>>> = vec![Vec::new(); self.fields.len()];
-        let spellings = self.spellings();
         for value in &sent {
             let number = self.fields.iter().position(|field| field.name.as_bytes() == &*value.name);
             match number.and_then(|number| found.get_mut(number)) {
@@ -95,11 +98,11 @@ impl FormRules {
                 None if self.denies_unknown => {
                     return Err(Refusal::new(Reason::InputParameterUnknown, "in the form"));
                 }
-                None => self.refuse(spellings.number(&value.name), IN_ANOTHER_SPELLING)?,
+                None => self.refuse(self.spellings.number(&value.name), IN_ANOTHER_SPELLING)?,
             }
         }
         if !is_multipart {
-            self.refuse(spellings.behind_semicolon(body), IN_ANOTHER_SPELLING)?;
+            self.refuse(self.spellings.behind_semicolon(body), IN_ANOTHER_SPELLING)?;
         }
         let place = if is_multipart { Place::Multipart } else { Place::Form };
         let mut typed = Vec::new();
@@ -120,17 +123,13 @@ impl FormRules {
         if query.is_empty() {
             return Ok(());
         }
-        let (spellings, mut found) = (self.spellings(), None);
+        let mut found = None;
         each_pair(query, b'&', true, |name, _| {
             if found.is_none() && !is_declared(name) {
-                found = spellings.number(name);
+                found = self.spellings.number(name);
             }
         });
-        self.refuse(found.or_else(|| spellings.behind_semicolon(query)), "in the query too")
-    }
-
-    fn spellings(&self) -> Spellings {
-        Spellings::of(self.fields.iter().map(|field| field.name.as_str()))
+        self.refuse(found.or_else(|| self.spellings.behind_semicolon(query)), "in the query too")
     }
 
     fn refuse(&self, number: Option<usize>, why: &str) -> Result<(), Refusal> {

@@ -31,12 +31,21 @@ pub struct Parameters {
     pub declared: Vec<Parameter>,
     /// Whether the query may have no other ones.
     pub denies_unknown: bool,
+    in_query: Spellings,
+    in_cookies: Spellings,
 }
 
 /// A parameter or a field that was found to be of a type that leaves no room for an attack.
 pub type Typed = (Place, Vec<u8>);
 
 impl Parameters {
+    /// Those that are declared; `denies_unknown` says that the query may have no other ones.
+    pub fn new(declared: Vec<Parameter>, denies_unknown: bool) -> Self {
+        let folded = |place| Spellings::of(names(&declared, place));
+        let (in_query, in_cookies) = (folded(ParameterPlace::Query), folded(ParameterPlace::Cookie));
+        Self { declared, denies_unknown, in_query, in_cookies }
+    }
+
     /// Checks the parameters of a request; `variable` gives those of its path.
     ///
     /// # Errors
@@ -49,28 +58,28 @@ impl Parameters {
     ) -> Result<Vec<Typed>, Refusal> {
         // The values that were found, by the number of their parameter.
         let mut found: Vec<Vec<Vec<u8>>> = vec![Vec::new(); self.declared.len()];
-        let (query, spellings) = (head.query().unwrap_or_default(), self.spellings(ParameterPlace::Query));
+        let query = head.query().unwrap_or_default();
         let (mut is_unknown, mut respelt) = (false, None);
         each_pair(query, b'&', true, |name, value| {
             match self.number(ParameterPlace::Query, name).and_then(|number| found.get_mut(number)) {
                 Some(values) => values.push(value.to_vec()),
                 None => {
                     is_unknown = true;
-                    respelt = respelt.or_else(|| spellings.number(name));
+                    respelt = respelt.or_else(|| self.in_query.number(name));
                 }
             }
         });
         if is_unknown && self.denies_unknown {
             return Err(Refusal::new(Reason::InputParameterUnknown, "in the query"));
         }
-        self.refuse(ParameterPlace::Query, respelt.or_else(|| spellings.behind_semicolon(query)))?;
+        self.refuse(ParameterPlace::Query, respelt.or_else(|| self.in_query.behind_semicolon(query)))?;
         if self.declared.iter().any(|parameter| parameter.place == ParameterPlace::Cookie) {
-            let (spellings, mut respelt) = (self.spellings(ParameterPlace::Cookie), None);
+            let mut respelt = None;
             for line in head.headers().get_all("cookie") {
                 each_pair(line, b';', false, |name, value| {
                     match self.number(ParameterPlace::Cookie, name).and_then(|number| found.get_mut(number)) {
                         Some(values) => values.push(value.to_vec()),
-                        None => respelt = respelt.or_else(|| spellings.number(&percent_decoded(name, true))),
+                        None => respelt = respelt.or_else(|| self.in_cookies.number(&percent_decoded(name, true))),
                     }
                 });
             }
@@ -98,8 +107,7 @@ impl Parameters {
 
     /// The variables of the path that are declared.
     pub fn path_variables(&self) -> impl Iterator<Item = &str> {
-        let declared = self.declared.iter().filter(|parameter| parameter.place == ParameterPlace::Path);
-        declared.map(|parameter| parameter.name.as_str())
+        names(&self.declared, ParameterPlace::Path)
     }
 
     /// Whether the query has a parameter of this name.
@@ -107,26 +115,21 @@ impl Parameters {
         self.number(ParameterPlace::Query, name).is_some()
     }
 
-    /// The names of a place, as services fold them.
-    fn spellings(&self, place: ParameterPlace) -> Spellings {
-        Spellings::of(self.names(place))
-    }
-
     /// Refuses another spelling of a name: services could take it for a second value.
     fn refuse(&self, place: ParameterPlace, respelt: Option<usize>) -> Result<(), Refusal> {
-        match respelt.and_then(|number| self.names(place).nth(number)) {
+        match respelt.and_then(|number| names(&self.declared, place).nth(number)) {
             Some(name) => Err(Subject { place: place.as_str(), word: "parameter", name }.repeated(IN_ANOTHER_SPELLING)),
             None => Ok(()),
         }
     }
 
-    fn names(&self, place: ParameterPlace) -> impl Iterator<Item = &str> {
-        self.declared.iter().filter(move |parameter| parameter.place == place).map(|parameter| parameter.name.as_str())
-    }
-
     fn number(&self, place: ParameterPlace, name: &[u8]) -> Option<usize> {
         self.declared.iter().position(|parameter| parameter.place == place && parameter.name.as_bytes() == name)
     }
+}
+
+fn names(declared: &[Parameter], place: ParameterPlace) -> impl Iterator<Item = &str> {
+    declared.iter().filter(move |parameter| parameter.place == place).map(|parameter| parameter.name.as_str())
 }
 
 impl Parameter {

@@ -3,7 +3,8 @@
 
 use portcullis_payload::arguments::percent_decoded;
 
-/// The declared names, as services fold them.
+/// The declared names, as services fold them: made once, when the configuration is loaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Spellings(Vec<Vec<u8>>);
 
 /// Why such a name is refused.

@@ -45,7 +45,7 @@ pub fn compile<'a>(
         }
         fields.push(field);
     }
-    FormRules { fields, denies_unknown: section.unknown_fields == UnknownParameters::Deny, json: json.clone() }
+    FormRules::new(fields, section.unknown_fields == UnknownParameters::Deny, json.clone())
 }
 
 fn field<'a>(

@@ -185,7 +185,7 @@ fn parameters<'a>(
         }
         declared.push(parameter);
     }
-    Parameters { declared, denies_unknown: section.unknown_parameters == UnknownParameters::Deny }
+    Parameters::new(declared, section.unknown_parameters == UnknownParameters::Deny)
 }
 
 fn parameter<'a>(
