@@ -24,11 +24,11 @@ pub fn parameter<'a>(line: &'a [u8], name: &[u8]) -> Parameter<'a> {
     let (before, after) = (part(line, 0, start), rest(line, start + name.len()));
     let value = after.trim_ascii_start().strip_prefix(b"=").and_then(value);
     // Within its own value the name is a word like others: browsers write `boundary=----WebKitFormBoundary..`.
-    let own = value.map_or(0, |value| find(line, value, start + name.len()).map_or(0, |at| at + value.len()));
-    let is_once = find(&lower, name, own.max(start + 1)).is_none() && !value.is_some_and(|value| names(value, name));
+    let is_once = value
+        .is_some_and(|(value, behind)| !names(value, name) && find(&behind.to_ascii_lowercase(), name, 0).is_none());
     let is_quoted = before.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
     let is_one = before.trim_ascii_end().ends_with(b";") && !is_quoted && !line.contains(&b'\\') && is_once;
-    value.filter(|_| is_one).map_or(Parameter::Ambiguous, Parameter::One)
+    value.filter(|_| is_one).map_or(Parameter::Ambiguous, |(value, _)| Parameter::One(value))
 }
 
 /// Whether a value holds what looks like the parameter once more, to a reader that takes the last one.
@@ -45,15 +45,16 @@ fn names(value: &[u8], name: &[u8]) -> bool {
     false
 }
 
-/// What stands behind an equals sign, up to the next parameter.
-fn value(text: &[u8]) -> Option<&[u8]> {
+/// What stands behind an equals sign, up to the next parameter, and what follows.
+fn value(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let Some(inner) = text.strip_prefix(b"\"") else {
         let end = text.iter().position(|byte| *byte == b';').unwrap_or(text.len());
         let value = part(text, 0, end).trim_ascii_end();
-        return (!value.contains(&b'"')).then_some(value);
+        return (!value.contains(&b'"')).then_some((value, rest(text, end)));
     };
     let end = inner.iter().position(|byte| *byte == b'"')?;
-    matches!(trimmed(rest(inner, end + 1)), [] | [b';', ..]).then(|| part(inner, 0, end))
+    let behind = rest(inner, end + 1);
+    matches!(trimmed(behind), [] | [b';', ..]).then(|| (part(inner, 0, end), behind))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Lines of access logs: as text with the request in quotes, and as JSON.
 
+use portcullis_payload::bytes::hex;
 use serde_json::Value;
 
 use super::corpus::{Item, legitimate};
@@ -81,13 +82,12 @@ fn quoted(line: &[u8]) -> Vec<Vec<u8>> {
 
 /// What stands for what a backslash was in front of, and what follows it.
 fn unescaped(rest: &[u8]) -> (u8, &[u8]) {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     match rest {
         [b'n', rest @ ..] => (b'\n', rest),
         [b'r', rest @ ..] => (b'\r', rest),
         [b't', rest @ ..] => (b'\t', rest),
         [byte @ (b'"' | b'\\'), rest @ ..] => (*byte, rest),
-        [b'x', high, low, after @ ..] => match (digit(*high), digit(*low)) {
+        [b'x', high, low, after @ ..] => match (hex(*high), hex(*low)) {
             (Some(high), Some(low)) => (high << 4 | low, after),
             _ => (b'\\', rest),
         },

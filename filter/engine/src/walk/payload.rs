@@ -8,9 +8,10 @@ use crate::answer::{Denial, Reason};
 use crate::config::schema::{Mode, OnOver};
 use crate::counters::CounterId;
 use crate::engine::Passage;
+use crate::http::RequestHead;
 use crate::input::{Typed, TypedBody};
 use crate::payload::{
-    EncodingError, Extent, Judged, PayloadRules, Signature, decoded, excess, grpc, is_upgrade_with_body,
+    EncodingError, Extent, Inspector, Judged, PayloadRules, Signature, decoded, excess, grpc, is_upgrade_with_body,
 };
 use crate::policy::Rule;
 
@@ -80,10 +81,8 @@ impl<'a> Walk<'a> {
         if is_upgrade_with_body(self.head) {
             self.tolerate(self.payload_mode(rule, rules), Denial::new(Reason::UpgradeWithBody, ""))?;
         }
-        let judged = match &mut self.engine.inspector {
-            Some(inspector) => inspector.judge_head(rules, self.head, Known { parameters: known, strings: &[] }),
-            None => Judged::default(),
-        };
+        let known = Known { parameters: known, strings: &[] };
+        let judged = self.judged(|inspector, head| inspector.judge_head(rules, head, known));
         self.tolerate_judged(rule, rules, judged)
     }
 
@@ -142,13 +141,10 @@ impl<'a> Walk<'a> {
     /// Services read trailers as headers, or into them (RFC 9110, 6.5).
     fn check_trailers(&mut self, rule: &Rule, rules: &PayloadRules) -> Result<(), Stop> {
         let trailers = std::mem::take(&mut self.found.trailers);
-        if trailers.iter().next().is_none() {
+        if trailers.is_empty() {
             return Ok(());
         }
-        let judged = match &mut self.engine.inspector {
-            Some(inspector) => inspector.judge_trailers(rules, self.head, &trailers),
-            None => Judged::default(),
-        };
+        let judged = self.judged(|inspector, head| inspector.judge_trailers(rules, head, &trailers));
         self.tolerate_judged(rule, rules, judged)
     }
 
@@ -192,22 +188,18 @@ impl<'a> Walk<'a> {
                 return self.tolerate(mode, Denial::new(reason, detail));
             }
         };
-        let judged = match &mut self.engine.inspector {
-            Some(inspector) => {
-                let known = Known { parameters: &known.fields, strings: &known.strings };
-                let judged = inspector.judge_body(rules, self.head, &plain, known);
-                let is_coded = matches!(plain, Cow::Owned(_)) && message.is_none();
-                match is_coded && judged.attack.is_none() {
-                    true => {
-                        let coded = inspector.judge_coded(rules, self.head, bytes);
-                        Judged { attack: coded.attack, limit: judged.limit.or(coded.limit) }
-                    }
-                    false => judged,
-                }
-            }
-            None => Judged::default(),
-        };
+        let known = Known { parameters: &known.fields, strings: &known.strings };
+        let mut judged = self.judged(|inspector, head| inspector.judge_body(rules, head, &plain, known));
+        let is_coded = matches!(plain, Cow::Owned(_)) && message.is_none();
+        if is_coded && judged.attack.is_none() {
+            let coded = self.judged(|inspector, head| inspector.judge_coded(rules, head, bytes));
+            judged = Judged { attack: coded.attack, limit: judged.limit.or(coded.limit) };
+        }
         self.tolerate_judged(rule, rules, judged)
+    }
+
+    fn judged(&mut self, judge: impl FnOnce(&mut Inspector, &RequestHead) -> Judged) -> Judged {
+        self.engine.inspector.as_mut().map(|inspector| judge(inspector, self.head)).unwrap_or_default()
     }
 
     fn tolerate_judged(&mut self, rule: &Rule, rules: &PayloadRules, judged: Judged) -> Result<(), Stop> {
