@@ -390,3 +390,8 @@ fn open(port: u16, source: Ipv4Addr) -> Result<TcpStream> {
     stream.set_write_timeout(Some(PATIENCE))?;
     Ok(stream)
 }
+
+/// Each byte as `%XX`: what stands in a query, a form or a cookie, whatever it is.
+pub fn percent_encoded(text: impl AsRef<[u8]>) -> String {
+    text.as_ref().iter().map(|byte| format!("%{byte:02X}")).collect()
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::client::{Call, Client};
+use crate::client::{Call, Client, percent_encoded};
 use crate::eventually;
 use crate::paths::WorkDir;
 use crate::process::{Process, Program};
@@ -76,7 +76,7 @@ impl Prometheus {
     /// # Errors
     /// It refuses the expression.
     pub fn query(&self, expression: &str) -> Result<Vec<f64>> {
-        let encoded: String = expression.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let encoded = percent_encoded(expression);
         let answer = self.get(&format!("/api/v1/query?query={encoded}"))?;
         let series = answer.pointer("/data/result").and_then(Value::as_array).context("no vector")?;
         let value = |series: &Value| series.pointer("/value/1")?.as_str()?.parse().ok();

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use portcullis_payload::Family;
-use portcullis_tests::client::{Call, Response};
+use portcullis_tests::client::{Call, Response, percent_encoded};
 use portcullis_tests::gateway::Gateway;
 use portcullis_tests::protected::ProtectedService;
 use portcullis_tests::{eventually, refusal};
@@ -34,8 +34,8 @@ impl Spot {
     fn call(self, value: &str) -> Call {
         let post = |kind: &str, body: String| Call::new("POST", "/api").header("content-type", kind).body(body);
         match self {
-            Query => Call::get(&format!("/api?page=2&q={}", escaped(value))),
-            Form => post("application/x-www-form-urlencoded", format!("a=1&q={}", escaped(value))),
+            Query => Call::get(&format!("/api?page=2&q={}", percent_encoded(value))),
+            Form => post("application/x-www-form-urlencoded", format!("a=1&q={}", percent_encoded(value))),
             Json => post("application/json", json!({"id": 7, "deep": [{"q": value}]}).to_string()),
             Multipart => {
                 let part = format!("--b\r\ncontent-disposition: form-data; name=\"q\"\r\n\r\n{value}\r\n--b--\r\n");
@@ -379,10 +379,6 @@ fn no_class_is_left_out() {
         assert!(class.elsewhere.iter().all(|(_, why)| !why.is_empty()));
         assert!(class.elsewhere.len() < Spot::ALL.len(), "{} stands nowhere", class.family.as_str());
     }
-}
-
-fn escaped(value: &str) -> String {
-    value.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
 /// Only what needs it is escaped: other spellings are refused.

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::thread;
 use std::time::Duration;
 
-use portcullis_tests::client::{Call, call_h2};
+use portcullis_tests::client::{Call, call_h2, percent_encoded};
 use portcullis_tests::files::{GZIP, PDF, PNG, ZIP};
 use portcullis_tests::gateway::Gateway;
 use portcullis_tests::idp::Idp;
@@ -69,10 +69,6 @@ fn json_body(body: &str) -> Call {
     Call::new("POST", "/api").header("content-type", "application/json").body(body)
 }
 
-fn escaped(value: &str) -> String {
-    value.bytes().map(|b| format!("%{b:02X}")).collect()
-}
-
 #[test]
 fn an_attack_is_refused_wherever_it_stands() {
     let world = World::start();
@@ -87,9 +83,9 @@ fn an_attack_is_refused_wherever_it_stands() {
         "<?php system($_GET['c']); ?>",
     ];
     for attack in attacks {
-        world.refuses_attack(&Call::get(&format!("/api?q={}", escaped(attack))));
+        world.refuses_attack(&Call::get(&format!("/api?q={}", percent_encoded(attack))));
         let form = Call::new("POST", "/api").header("content-type", "application/x-www-form-urlencoded");
-        world.refuses_attack(&form.body(format!("a=1&q={}", escaped(attack))));
+        world.refuses_attack(&form.body(format!("a=1&q={}", percent_encoded(attack))));
         world.refuses_attack(&json_body(&json!({"id": 7, "deep": [{"q": attack}]}).to_string()));
         let part = format!("--b\r\ncontent-disposition: form-data; name=\"q\"\r\n\r\n{attack}\r\n--b--\r\n");
         let multipart = Call::new("POST", "/api").header("content-type", "multipart/form-data; boundary=b").body(part);
@@ -182,7 +178,7 @@ fn over_http_2_too() {
     let send = |call: &Call| call_h2(world.gateway.port(), None, call).unwrap();
     let before = world.seen();
     refusal::check(&send(&json_body(&json!({"q": SCRIPT}).to_string())), 403, "payload_attack").unwrap();
-    refusal::check(&send(&Call::get(&format!("/api?q={}", escaped(SCRIPT)))), 403, "payload_attack").unwrap();
+    refusal::check(&send(&Call::get(&format!("/api?q={}", percent_encoded(SCRIPT)))), 403, "payload_attack").unwrap();
     assert_eq!(world.seen(), before);
     assert_eq!(send(&json_body("{\"q\": 1}")).status, 200);
     world.gateway.check_unharmed().unwrap();
@@ -311,12 +307,12 @@ fn streams_are_not_waited_for() {
     client.send(&upgrade(Call::get("/api/socket")).to_bytes()).unwrap();
     let seen = || world.gateway.stat("cluster.api.upstream_rq_total").unwrap();
     assert!(eventually(Duration::from_secs(5), || seen() == 2));
-    let attack = upgrade(Call::get(&format!("/api/socket?q={}", escaped(SCRIPT))));
+    let attack = upgrade(Call::get(&format!("/api/socket?q={}", percent_encoded(SCRIPT))));
     refusal::check(&world.call(&attack), 403, "payload_attack").unwrap();
     // The words of a stream before something that ends do not keep it from being judged.
     let form = || {
         let form = Call::new("POST", "/api").header("content-type", "application/x-www-form-urlencoded");
-        form.body(format!("q={}", escaped(SCRIPT)))
+        form.body(format!("q={}", percent_encoded(SCRIPT)))
     };
     let before = seen();
     for disguised in [

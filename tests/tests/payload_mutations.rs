@@ -10,6 +10,7 @@ use base64::Engine as _;
 use portcullis_payload::arguments::{self, Request};
 use portcullis_payload::pages::PAGES;
 use portcullis_payload::{Scanner, Scratch, Settings};
+use portcullis_tests::client::percent_encoded as percent;
 use portcullis_tests::elsewhere::skipped;
 use portcullis_tests::paths;
 use serde_json::Value;
@@ -76,11 +77,11 @@ const MUTATIONS: &[Mutation] = &[
     }),
     ("%u", |a| from_query(a, vec![query(&percent_u(text(a)?)), query(&percent_u(text(a)?).replace('%', "%25"))])),
     ("overlong UTF-8", |a| from_query(a, vec![query(&overlong(&a.payload, 2)), query(&overlong(&a.payload, 3))])),
-    ("mixed case", |a| (!is_base64(a)).then(|| from_query(a, vec![query(&percent(&mixed_case(&a.payload)))]))?),
+    ("mixed case", |a| (!is_base64(a)).then(|| from_query(a, vec![query(&percent(mixed_case(&a.payload)))]))?),
     ("comments for blanks", |a| {
         let text = text(a).filter(|_| a.class == "sqli")?;
         let blanks = ["/**/", "/*x*/", "\t", "\n", "\u{b}"];
-        from_query(a, blanks.map(|blank| query(&percent(&commented(&text, blank)))).into())
+        from_query(a, blanks.map(|blank| query(&percent(commented(&text, blank)))).into())
     }),
     ("JSON escapes", |a| {
         let (low, high) = (escapes(text(a)?.as_str(), false), escapes(text(a)?.as_str(), true));
@@ -201,7 +202,7 @@ fn from_encoded(attack: &Attack, send: impl Fn(&str) -> Sent) -> Option<Vec<(Sen
     let mut spellings = vec![once.replace('%', "%25"), once.replace('%', "%2525"), overlong(&attack.payload, 2)];
     spellings.extend(text(attack).map(percent_u));
     if !is_base64(attack) {
-        spellings.push(percent(&mixed_case(&attack.payload)));
+        spellings.push(percent(mixed_case(&attack.payload)));
     }
     Some(spellings.iter().map(|spelling| (send(&once), send(spelling))).collect())
 }
@@ -219,10 +220,6 @@ fn text(attack: &Attack) -> Option<String> {
     String::from_utf8(attack.payload.clone()).ok()
 }
 
-fn percent(text: &[u8]) -> String {
-    text.iter().map(|byte| format!("%{byte:02X}")).collect()
-}
-
 fn percent_u(text: String) -> String {
     text.encode_utf16().map(|unit| format!("%u{unit:04x}")).collect()
 }
@@ -234,7 +231,7 @@ fn overlong(text: &[u8], length: usize) -> String {
         2 => vec![0xc0 | byte >> 6, 0x80 | byte & 0x3f],
         _ => vec![0xe0, 0x80 | byte >> 6, 0x80 | byte & 0x3f],
     };
-    text.iter().map(|byte| percent(&wide(*byte))).collect()
+    text.iter().map(|byte| percent(wide(*byte))).collect()
 }
 
 fn mixed_case(text: &[u8]) -> Vec<u8> {
